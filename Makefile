@@ -1,0 +1,45 @@
+# Names of commands; what they do is in the files they call.
+SHELL := /bin/bash
+CONSOLE := dashboards/console
+BIN = $(shell cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/turnpike
+
+.PHONY: help up test test-rust lint fmt golden engine console deny setup chaos fuzz clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+up: engine console ## build and start everything with examples/shop and demo traffic; ONCE=1 stops by itself
+	cargo build --release -p turnpike
+	$(BIN) up examples/shop --demo examples/shop-traffic.json $(if $(ONCE),--once)
+
+test: setup engine console lint test-rust deny ## all tests
+
+test-rust:
+	cargo test --workspace
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+fmt: ## format all Rust code
+	cargo fmt --all
+
+golden: ## rewrite generated files and golden outputs; read the difference before you commit it
+	UPDATE_GOLDEN=1 INSTA_UPDATE=always cargo test --workspace
+
+engine: ## fetch the embedded ClickHouse engine
+	./analytics/engine/fetch.sh
+
+console: $(CONSOLE)/dist/index.html ## build the console's web page
+
+$(CONSOLE)/dist/index.html: $(shell find $(CONSOLE) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+	cd $(CONSOLE) && npm ci --no-audit --no-fund && npm run build
+
+setup: ## install what tests need on a Debian machine (as root)
+	./tests/setup.sh
+
+deny: ## licences, advisories and sources of dependencies
+	./tests/deny.sh
+
+chaos: engine ## a longer kill test: make chaos KILLS=1000
+	KILLS=$(or $(KILLS),1000) cargo test -p tests --test kill -- --nocapture

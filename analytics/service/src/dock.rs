@@ -1,0 +1,214 @@
+//! The dock: where segments arrive, wait, are written and audited.
+//!
+//! In: segments and heartbeats of gateways, outcomes of inserts and counts. Out: answers to gateways, inserts and
+//! counts to run. One task owns the state machine of `analytics_ingest`; everything else sends it messages.
+//! Nothing here is kept over a restart: gateways keep segments until they were counted in the store.
+
+mod actions;
+mod handle;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use analytics_ingest::{AttemptId, Config, Counts, Ingest, InsertOutcome, Now, QueryId, StreamStatus};
+use analytics_record::segment::Header;
+use analytics_record::wire::{Heartbeat, HeartbeatAnswer, SegmentState};
+use analytics_record::{SegmentName, Stream};
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::ledger::{Ledger, LedgerError};
+use crate::store::Store;
+
+pub(crate) use handle::{Dock, DockStatus, Gone};
+
+/// How often time passes for the state machine when nothing else happens.
+const PULSE: Duration = Duration::from_millis(50);
+/// How old what is kept may be while nothing of note happens.
+const KEEP: Duration = Duration::from_secs(10);
+/// Messages that may wait.
+const QUEUE: usize = 256;
+
+/// What the task is told.
+enum Message {
+    /// A segment, already checked.
+    Put { header: Box<Header>, bytes: Bytes, reply: oneshot::Sender<SegmentState> },
+    /// A gateway's facts.
+    Heartbeat { heartbeat: Box<Heartbeat>, reply: oneshot::Sender<HeartbeatAnswer> },
+    /// How things stand.
+    Status { reply: oneshot::Sender<DockStatus> },
+    /// How these streams stand; unknown ones are left out.
+    Streams { streams: Vec<Stream>, reply: oneshot::Sender<Vec<StreamStatus>> },
+    /// No insert of an earlier life can still run.
+    Fence,
+}
+
+/// What comes back from the store.
+enum Outcome {
+    Inserted { attempt: AttemptId, outcome: InsertOutcome },
+    Counted { query: QueryId, found: Result<Counts, ()> },
+}
+
+struct Task {
+    clock: Clock,
+    boot: String,
+    ingest: Ingest,
+    store: Store,
+    ledger: Ledger,
+    /// What was kept last, and when.
+    kept: (Kept, Instant),
+    bytes: HashMap<SegmentName, Bytes>,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+    notices: mpsc::UnboundedSender<Notice>,
+    alarms: u64,
+}
+
+/// What of the knowledge is worth writing at once.
+#[derive(Debug, PartialEq, Eq)]
+struct Kept(Vec<(Stream, bool, bool)>);
+
+impl Kept {
+    fn of(known: &analytics_ingest::Ledger) -> Self {
+        Self(known.streams.iter().map(|stream| (stream.stream, stream.closed, stream.given_up)).collect())
+    }
+}
+
+/// What the rest of the service is told.
+#[derive(Debug, Clone)]
+pub(crate) enum Notice {
+    /// Rows of this UTC day (days since 1970) were written.
+    Written { day: u64 },
+}
+
+/// Starts the task.
+pub(crate) fn start(
+    store: Store,
+    ledger: Ledger,
+    retention_days: u16,
+    clock: Clock,
+    shutdown: CancellationToken,
+    notices: mpsc::UnboundedSender<Notice>,
+) -> Result<Dock, LedgerError> {
+    let (messages, inbox) = mpsc::channel(QUEUE);
+    let (outcomes, results) = mpsc::unbounded_channel();
+    let boot = uuid::Uuid::now_v7().simple().to_string();
+    let known = ledger.ingest()?;
+    let config = Config { retention_us: u64::from(retention_days) * 86_400_000_000, ..Config::default() };
+    let task = Task {
+        clock,
+        boot: boot.clone(),
+        ingest: Ingest::resume(config, &known, now(clock)),
+        store,
+        ledger,
+        kept: (Kept::of(&known), Instant::now()),
+        bytes: HashMap::new(),
+        outcomes,
+        notices,
+        alarms: 0,
+    };
+    tokio::spawn(task.run(inbox, results, shutdown));
+    Ok(Dock::new(boot, messages))
+}
+
+fn now(clock: Clock) -> Now {
+    Now { mono_us: clock.mono_ns() / 1_000, wall_us: clock.wall_us() }
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Message>,
+        mut results: mpsc::UnboundedReceiver<Outcome>,
+        shutdown: CancellationToken,
+    ) {
+        let mut pulse = tokio::time::interval(PULSE);
+        pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // Messages win over shutdown, so that what was taken in is answered.
+                biased;
+                Some(outcome) = results.recv() => self.outcome(outcome),
+                message = inbox.recv() => match message {
+                    Some(message) => self.message(message),
+                    None => return,
+                },
+                _ = pulse.tick() => {}
+                () = shutdown.cancelled() => return,
+            }
+            self.act();
+            self.keep();
+        }
+    }
+
+    /// Keeps what ingestion knows: when streams come, close or finish, and now and then.
+    fn keep(&mut self) {
+        let known = self.ingest.ledger();
+        let (now, kept) = (Instant::now(), Kept::of(&known));
+        if kept == self.kept.0 && now.duration_since(self.kept.1) < KEEP {
+            return;
+        }
+        self.kept = (kept, now);
+        let ledger = self.ledger.clone();
+        // Not awaited: losing it costs corrections that are named, never rows.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = ledger.put_ingest(&known) {
+                tracing::error!(%error, "what ingestion knows cannot be kept");
+            }
+        });
+    }
+
+    fn message(&mut self, message: Message) {
+        let now = now(self.clock);
+        // An asker that has gone away is not an error: its question had no effect beyond the state.
+        match message {
+            Message::Put { header, bytes, reply } => {
+                let state = self.ingest.put(&header, now);
+                if state == SegmentState::Held {
+                    self.bytes.entry(header.name).or_insert(bytes);
+                }
+                let _ = reply.send(state);
+            }
+            Message::Heartbeat { heartbeat, reply } => {
+                let marks = self.ingest.heartbeat(&heartbeat, now);
+                let seal_age_ms = SEAL_AGE_MS;
+                let _ = reply.send(HeartbeatAnswer { boot: self.boot.clone(), marks, seal_age_ms });
+            }
+            Message::Status { reply } => {
+                let _ = reply.send(self.status());
+            }
+            Message::Streams { streams, reply } => {
+                let _ = reply.send(streams.into_iter().filter_map(|stream| self.ingest.stream(stream)).collect());
+            }
+            Message::Fence => self.ingest.fence(now),
+        }
+    }
+
+    fn outcome(&mut self, outcome: Outcome) {
+        let now = now(self.clock);
+        match outcome {
+            Outcome::Inserted { attempt, outcome } => self.ingest.inserted(attempt, outcome, now),
+            Outcome::Counted { query, found } => self.ingest.counted(query, found, now),
+        }
+    }
+
+    fn status(&self) -> DockStatus {
+        let status = self.ingest.status();
+        DockStatus {
+            complete_through_us: status.complete_through_us,
+            held: self.bytes.len() as u64,
+            held_bytes: self.bytes.values().map(|bytes| bytes.len() as u64).sum(),
+            audited: status.audited_total,
+            conflicts: status.conflicts,
+            streams: status.streams.len() as u64,
+            retries: status.retries,
+            late: status.late,
+            expired: status.expired,
+            alarms: self.alarms,
+        }
+    }
+}
+
+/// Age at which gateways shall seal, in milliseconds.
+const SEAL_AGE_MS: u32 = 1_000;

@@ -1,0 +1,180 @@
+//! The durable store of what must survive: quota rows, the outbox, the last facts of gateways.
+//!
+//! In: changes. Out: one synced transaction each; nothing is answered before it. One process holds the file.
+//! Rows are JSON under their own names, so that a person can read them and a newer release can add fields.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gateway_quota::{Change, Row};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::alerts::Alert;
+
+const QUOTA: TableDefinition<&str, &[u8]> = TableDefinition::new("quota");
+const ALERTS: TableDefinition<&str, &[u8]> = TableDefinition::new("alerts");
+const INGEST: TableDefinition<&str, &[u8]> = TableDefinition::new("ingest");
+const GATEWAYS: TableDefinition<&str, &[u8]> = TableDefinition::new("gateways");
+
+/// Why the durable store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The folder cannot be made.
+    #[error("folder {path} cannot be created: {error}; check its owner and the space left")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Another process holds the file, or it is damaged.
+    #[error("store {path} cannot be opened: {error}; is another analytics process using it?")]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// What the library said.
+        error: Box<redb::Error>,
+    },
+    /// A transaction failed.
+    #[error("durable store failed: {0}")]
+    Transaction(#[from] Box<redb::Error>),
+    /// A row is not of this release.
+    #[error("row `{id}` of the durable store is not understood: {error}")]
+    Row {
+        /// Which.
+        id: String,
+        /// What is wrong.
+        error: serde_json::Error,
+    },
+}
+
+fn failed(error: impl Into<redb::Error>) -> LedgerError {
+    LedgerError::Transaction(Box::new(error.into()))
+}
+
+/// A handle; cheap to clone. All calls block on the disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Ledger {
+    database: Arc<Database>,
+}
+
+impl Ledger {
+    /// Opens or creates the store in `folder`.
+    pub(crate) fn open(folder: &Path) -> Result<Self, LedgerError> {
+        std::fs::create_dir_all(folder).map_err(|error| LedgerError::Folder { path: folder.into(), error })?;
+        let path = folder.join("analytics.redb");
+        let database = Database::create(&path)
+            .map_err(|error| LedgerError::Open { path: path.clone(), error: Box::new(error.into()) })?;
+        let ledger = Self { database: Arc::new(database) };
+        ledger.write(|transaction| {
+            for table in [QUOTA, ALERTS, INGEST, GATEWAYS] {
+                transaction.open_table(table).map_err(failed)?;
+            }
+            Ok(())
+        })?;
+        Ok(ledger)
+    }
+
+    /// All quota rows.
+    pub(crate) fn quota(&self) -> Result<Vec<Row>, LedgerError> {
+        self.all(QUOTA)
+    }
+
+    /// All alerts.
+    pub(crate) fn alerts(&self) -> Result<Vec<Alert>, LedgerError> {
+        self.all(ALERTS)
+    }
+
+    /// The last facts of all gateways.
+    pub(crate) fn gateways<T: DeserializeOwned>(&self) -> Result<Vec<T>, LedgerError> {
+        self.all(GATEWAYS)
+    }
+
+    /// Commits changes of quotas and the alerts that they caused, together. An alert that is there already stays as it
+    /// is: its deliveries may have gone on.
+    pub(crate) fn commit(&self, changes: &[Change], alerts: &[Alert]) -> Result<(), LedgerError> {
+        self.write(|transaction| {
+            let mut table = transaction.open_table(QUOTA).map_err(failed)?;
+            for change in changes {
+                match change {
+                    Change::Put(row) => {
+                        let id = row.id();
+                        table.insert(id.as_str(), encode(&id, row)?.as_slice()).map_err(failed)?;
+                    }
+                    Change::Drop(id) => {
+                        table.remove(id.as_str()).map_err(failed)?;
+                    }
+                }
+            }
+            let mut table = transaction.open_table(ALERTS).map_err(failed)?;
+            for alert in alerts {
+                if table.get(alert.id.as_str()).map_err(failed)?.is_none() {
+                    table.insert(alert.id.as_str(), encode(&alert.id, alert)?.as_slice()).map_err(failed)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes alerts whose deliveries went on, and forgets others.
+    pub(crate) fn update_alerts(&self, changed: &[Alert], forget: &[String]) -> Result<(), LedgerError> {
+        self.write(|transaction| {
+            let mut table = transaction.open_table(ALERTS).map_err(failed)?;
+            for alert in changed {
+                table.insert(alert.id.as_str(), encode(&alert.id, alert)?.as_slice()).map_err(failed)?;
+            }
+            for id in forget {
+                table.remove(id.as_str()).map_err(failed)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the last facts of one gateway.
+    pub(crate) fn put_gateway<T: Serialize>(&self, name: &str, facts: &T) -> Result<(), LedgerError> {
+        self.put(GATEWAYS, name, facts)
+    }
+
+    /// What ingestion knew last.
+    pub(crate) fn ingest(&self) -> Result<analytics_ingest::Ledger, LedgerError> {
+        Ok(self.all(INGEST)?.pop().unwrap_or_default())
+    }
+
+    /// Writes what ingestion knows.
+    pub(crate) fn put_ingest(&self, known: &analytics_ingest::Ledger) -> Result<(), LedgerError> {
+        self.put(INGEST, "streams", known)
+    }
+
+    fn put<T: Serialize>(&self, table: TableDefinition<&str, &[u8]>, id: &str, value: &T) -> Result<(), LedgerError> {
+        self.write(|transaction| {
+            let mut table = transaction.open_table(table).map_err(failed)?;
+            table.insert(id, encode(id, value)?.as_slice()).map_err(failed)?;
+            Ok(())
+        })
+    }
+
+    fn write(&self, work: impl FnOnce(&WriteTransaction) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
+        let transaction = self.database.begin_write().map_err(failed)?;
+        work(&transaction)?;
+        transaction.commit().map_err(failed)
+    }
+
+    fn all<T: DeserializeOwned>(&self, table: TableDefinition<&str, &[u8]>) -> Result<Vec<T>, LedgerError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let table = transaction.open_table(table).map_err(failed)?;
+        let mut rows = Vec::new();
+        for entry in table.iter().map_err(failed)? {
+            let (id, value) = entry.map_err(failed)?;
+            let row = serde_json::from_slice(value.value())
+                .map_err(|error| LedgerError::Row { id: id.value().to_owned(), error })?;
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+}
+
+fn encode<T: Serialize>(id: &str, value: &T) -> Result<Vec<u8>, LedgerError> {
+    serde_json::to_vec(value).map_err(|error| LedgerError::Row { id: id.to_owned(), error })
+}

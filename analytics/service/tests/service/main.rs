@@ -1,0 +1,16 @@
+//! The service in process on a free port, against the real engine in a process of its own.
+
+mod alerts;
+mod engine;
+mod gateway;
+mod quota;
+mod reports;
+mod service;
+mod spool;
+
+/// The engine process of all other tests, which start it by name; by itself it does nothing.
+#[test]
+#[ignore = "runs only as a child of the other tests"]
+fn engine_process() {
+    engine::serve();
+}

@@ -1,0 +1,139 @@
+//! The children of `up`: how each is started, and in which order they end.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::output::say;
+use crate::state::{RunInfo, State};
+
+use super::child::{Spec, Supervised};
+
+/// What the children need to know.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) snapshot: PathBuf,
+    pub(crate) catalog: PathBuf,
+    /// Address of analytics and the console.
+    pub(crate) listen: String,
+    /// Address that listeners bind.
+    pub(crate) bind: IpAddr,
+    /// A ClickHouse of the user's, instead of the embedded engine.
+    pub(crate) clickhouse: Option<String>,
+    pub(crate) engine_lib: Option<PathBuf>,
+    /// Where the demo's upstream listens, if there is a demo.
+    pub(crate) upstream: Option<String>,
+}
+
+/// All running children.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    upstream: Option<Supervised>,
+    engine: Option<Supervised>,
+    analytics: Supervised,
+    gateway: Supervised,
+    clickhouse: String,
+}
+
+impl Plan<'_> {
+    /// Starts engine, analytics and gateway, each when what it needs serves.
+    pub(crate) async fn start(&self) -> anyhow::Result<Parts> {
+        let token = self.state.token()?;
+        let upstream = match &self.upstream {
+            Some(address) => Some(self.child("upstream", "echo", address, vec![], &token).await?),
+            None => None,
+        };
+        let (engine, clickhouse) = self.store(&token).await?;
+        let analytics = self.analytics(&clickhouse, &token).await?;
+        let gateway = self.gateway(analytics.address(), &token).await?;
+        Ok(Parts { upstream, engine, analytics, gateway, clickhouse })
+    }
+
+    async fn store(&self, token: &str) -> anyhow::Result<(Option<Supervised>, String)> {
+        if let Some(url) = &self.clickhouse {
+            return Ok((None, url.clone()));
+        }
+        let mut args = vec!["--path".into(), text(&self.state.path("engine"))];
+        if let Some(lib) = &self.engine_lib {
+            args.extend(["--lib".into(), text(lib)]);
+        }
+        let engine = self.child("engine", "engine", "127.0.0.1:0", args, token).await?;
+        let url = format!("http://{}", engine.address());
+        Ok((Some(engine), url))
+    }
+
+    async fn analytics(&self, clickhouse: &str, token: &str) -> anyhow::Result<Supervised> {
+        let args = vec![
+            "--state".into(),
+            text(&self.state.path("analytics")),
+            "--catalog".into(),
+            text(&self.catalog),
+            "--clickhouse".into(),
+            clickhouse.to_owned(),
+        ];
+        self.child("analytics", "analytics", &self.listen, args, token).await
+    }
+
+    async fn gateway(&self, analytics: &str, token: &str) -> anyhow::Result<Supervised> {
+        let args = vec![
+            "--snapshot".into(),
+            text(&self.snapshot),
+            "--state".into(),
+            text(&self.state.path("gateway")),
+            "--analytics".into(),
+            format!("http://{analytics}"),
+            "--bind".into(),
+            self.bind.to_string(),
+        ];
+        self.child("gateway", "gateway", "127.0.0.1:0", args, token).await
+    }
+
+    async fn child(
+        &self,
+        name: &'static str,
+        command: &str,
+        listen: &str,
+        args: Vec<String>,
+        token: &str,
+    ) -> anyhow::Result<Supervised> {
+        let log = self.state.path("log").join(format!("{name}.log"));
+        let args = std::iter::once(command.to_owned()).chain(args).collect();
+        let env = vec![("TURNPIKE_TOKEN", token.to_owned())];
+        let child =
+            Supervised::start(Spec { name, args, listen: listen.to_owned(), log, env }).await?;
+        say(&format!("  {:<10} pid {:<8} {}", child.name(), child.pid(), child.address()))?;
+        Ok(child)
+    }
+}
+
+impl Parts {
+    pub(crate) fn info(&self, resources: &Path) -> RunInfo {
+        RunInfo {
+            pid: std::process::id(),
+            resources: resources.to_path_buf(),
+            analytics: format!("http://{}", self.analytics.address()),
+            admin: format!("http://{}", self.gateway.address()),
+            engine: self.clickhouse.clone(),
+        }
+    }
+
+    /// One word about lives, for people.
+    pub(crate) fn summary(&self) -> String {
+        let all = [self.engine.as_ref(), Some(&self.analytics), Some(&self.gateway), self.upstream.as_ref()];
+        let restarts: u64 = all.into_iter().flatten().map(Supervised::restarts).sum();
+        if restarts == 0 { String::new() } else { format!("{restarts} restarts of parts so far") }
+    }
+
+    /// Ends all of them: the gateway first, so that analytics is there to take its last segments.
+    pub(crate) async fn stop(self) {
+        self.gateway.stop().await;
+        self.analytics.stop().await;
+        for child in [self.engine, self.upstream].into_iter().flatten() {
+            child.stop().await;
+        }
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}

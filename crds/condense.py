@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Merges what kopium prints for several CRDs into a few readable Rust modules.
+
+Kopium names a type after its path in the schema, so that one Go type becomes many equal Rust types. This
+merges types with equal fields, gives them the names of the Go types (NAMES), turns optional lists into lists,
+and puts what several kinds use into `shared.rs`.
+
+Usage: condense.py OUT-DIR IN-FILE...   (called by generate.sh; in-files are named by the plural of the kind)
+"""
+import collections
+import pathlib
+import re
+import sys
+
+MODULES = {
+    "backendtlspolicies": "backend_tls_policy",
+    "gatewayclasses": "gateway_class",
+    "gateways": "gateway",
+    "grpcroutes": "grpc_route",
+    "httproutes": "http_route",
+    "listenersets": "listener_set",
+    "referencegrants": "reference_grant",
+    "xbackends": "backend",
+    "xtelemetrypolicies": "telemetry_policy",
+}
+
+# Equal to another type by chance only.
+ALONE = {"GatewayClassStatusSupportedFeatures"}
+
+# Path name as kopium makes it: name for people, after the Go type.
+NAMES = dict(line.split() for line in (pathlib.Path(__file__).parent / "condense.names").read_text().splitlines())
+
+ITEM = re.compile(r"((?:^#\[[^\n]*\]\n)+)pub (struct|enum) (\w+) \{\n(.*?)^\}\n", re.M | re.S)
+TYPE = re.compile(r"\b[A-Z]\w+\b")
+
+
+def lists(body):
+    """`Option<Vec<T>>` and `Option<BTreeMap<..>>` become plain: absent and empty mean the same."""
+    for container in ("Vec", "BTreeMap"):
+        body = re.sub(
+            r'"Option::is_none"([^\n]*\n    pub [\w#]+: )Option<(' + container + r"<.*>)>,",
+            rf'"{container}::is_empty"\1\2,',
+            body,
+        )
+    return body
+
+
+def read(path):
+    items = []
+    for attributes, kind, name, body in ITEM.findall(path.read_text()):
+        items.append([name, kind, attributes, lists(body), MODULES[path.stem]])
+    return items
+
+
+def rename(items, names):
+    for item in items:
+        item[0] = names.get(item[0], item[0])
+        item[3] = TYPE.sub(lambda found: names.get(found.group(), found.group()), item[3])
+
+
+def merge(items):
+    """Merges types with equal bodies until nothing changes."""
+    while True:
+        groups = collections.defaultdict(list)
+        for item in items:
+            if "#[kube(" not in item[2] and not item[0].endswith("Status") and item[0] not in ALONE:
+                groups[(item[1], item[3])].append(item)
+        names = {}
+        for group in groups.values():
+            keep = min(group, key=lambda item: (item[0] not in NAMES, len(item[0]), item[0]))
+            names |= {item[0]: keep[0] for item in group if item[0] != keep[0]}
+        if not names:
+            return items
+        gone = set(names)
+        items = [item for item in items if item[0] not in gone]
+        rename(items, names)
+
+
+def attributes(item):
+    text = item[2]
+    if item[1] == "enum":
+        text = text.replace("Clone, Debug,", "Clone, Copy, Debug, Eq,")
+    return text
+
+
+def code_of(item):
+    """A struct can only have a default (for building values in code) if its enums have: their first word."""
+    head, body = attributes(item), item[3]
+    if item[1] == "enum":
+        head = head.replace("Debug,", "Debug, Default,")
+        body = "    #[default]\n" + body
+    return f"{head}pub {item[1]} {item[0]} {{\n{body}}}\n"
+
+
+def modules(items):
+    users = collections.defaultdict(set)
+    home = {item[0]: item[4] for item in items}
+    todo = [(item[0], item[4]) for item in items if "#[kube(" in item[2] or item[0].endswith("Status")]
+    bodies = {item[0]: item[3] for item in items}
+    while todo:
+        name, module = todo.pop()
+        if module not in users[name]:
+            users[name].add(module)
+            todo += [(inner, module) for inner in TYPE.findall(bodies[name]) if inner in bodies]
+    # What no kind uses (kopium makes some) is left out.
+    return {name: min(users[name]) if len(users[name]) == 1 else "shared" for name in home if users[name]}
+
+
+def main():
+    out = pathlib.Path(sys.argv[1])
+    items = merge([item for path in sys.argv[2:] for item in read(pathlib.Path(path))])
+    rename(items, NAMES)
+    home = modules(items)
+    for module in sorted(set(home.values())):
+        own = [item for item in items if home.get(item[0]) == module]
+        code = "\n".join(code_of(item) for item in own)
+        words = set(TYPE.findall(code))
+        uses = []
+        if "BTreeMap" in words:
+            uses.append("use std::collections::BTreeMap;\n")
+        if "Condition" in words:
+            uses.append("use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;")
+        if "CustomResource" in words:
+            uses.append("use kube::CustomResource;")
+        uses.append("use serde::{Deserialize, Serialize};\n")
+        shared = sorted(w for w in words if home.get(w, module) != module)
+        if shared:
+            uses.append(f"use super::{home[shared[0]]}::{{{', '.join(shared)}}};\n")
+        head = "// Generated by crds/generate.sh from the CRDs of Gateway API; do not edit.\n\n"
+        (out / f"{module}.rs").write_text(head + "\n".join(uses) + "\n" + code)
+    unnamed = [n for n in home if n not in NAMES.values() and not n.endswith(("Spec", "Status"))]
+    if unnamed:
+        print("types without a name of their own:", *unnamed, sep="\n  ")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+//! GatewayFleet: parameters of a GatewayClass or Gateway.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Duration, ObjectStatus};
+
+/// How the gateways of a GatewayClass or Gateway behave. Refer to it from `parametersRef` of a GatewayClass, or
+/// from `infrastructure.parametersRef` of a Gateway.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "turnpike.dev",
+    version = "v1alpha1",
+    kind = "GatewayFleet",
+    namespaced,
+    status = "ObjectStatus",
+    derive = "PartialEq",
+    shortname = "gwfleet",
+    category = "turnpike",
+    doc = "How the gateways of a GatewayClass or Gateway behave.",
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Accepted')].status"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GatewayFleetSpec {
+    /// Sizes that a gateway accepts; each has a default and none is infinite.
+    pub limits: Limits,
+    /// Times that a gateway waits; each has a default and none is infinite.
+    pub timeouts: Timeouts,
+    /// Addresses (CIDR) of proxies in front of the gateway, whose `X-Forwarded-*` and `X-Request-Id` fields are
+    /// believed. Nobody's when empty.
+    #[schemars(
+        length(max = 256),
+        inner(length(min = 3, max = 49), regex(pattern = r"^[0-9A-Fa-f.:]+/[0-9]{1,3}$"))
+    )]
+    pub trusted_proxies: Vec<String>,
+    /// One line for each request on standard output.
+    pub access_log: AccessLog,
+    /// Signals besides metrics, which are always there.
+    pub telemetry: Telemetry,
+}
+
+/// Sizes that a gateway accepts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Limits {
+    /// Open downstream connections over all listeners.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_connections: u32,
+    /// Sum of the lengths of all request header names and values, in bytes.
+    #[schemars(range(min = 1_024, max = 1_048_576))]
+    pub max_header_bytes: u32,
+    /// Number of request header fields.
+    #[schemars(range(min = 8, max = 4_096))]
+    pub max_headers: u32,
+    /// Length of the request target, in bytes.
+    #[schemars(range(min = 256, max = 65_536))]
+    pub max_uri_bytes: u32,
+    /// Request body, in bytes.
+    #[schemars(range(max = 1_099_511_627_776_u64))]
+    pub max_body_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 20_000,
+            max_header_bytes: 65_536,
+            max_headers: 128,
+            max_uri_bytes: 8_192,
+            max_body_bytes: 67_108_864,
+        }
+    }
+}
+
+/// Times that a gateway waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Timeouts {
+    /// For the TLS handshake, and for each request head.
+    pub header: Duration,
+    /// For the next request on a downstream keep-alive connection.
+    pub idle: Duration,
+    /// For a request whose route says nothing else.
+    pub request: Duration,
+    /// For an upstream connection.
+    pub connect: Duration,
+    /// For running requests to end after SIGTERM.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            header: "10s".into(),
+            idle: "75s".into(),
+            request: "60s".into(),
+            connect: "2s".into(),
+            drain: "30s".into(),
+        }
+    }
+}
+
+/// The access log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccessLog {
+    /// Write one JSON object for each request.
+    pub enabled: bool,
+}
+
+/// Signals besides metrics.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Telemetry {
+    /// Spans, by OTLP over HTTP; none when absent. An XTelemetryPolicy on the Gateway takes precedence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
+}
+
+/// Where spans go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tracing {
+    /// Base URL of an OTLP/HTTP receiver, such as `http://127.0.0.1:4318`.
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s]+$"))]
+    pub endpoint: String,
+    /// Share of requests that get a span when the caller did not decide, in thousandths.
+    #[serde(default = "default_sampling")]
+    #[schemars(range(max = 1000))]
+    pub sampling_per_mille: u16,
+}
+
+fn default_sampling() -> u16 {
+    10
+}

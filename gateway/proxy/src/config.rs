@@ -1,0 +1,186 @@
+//! A snapshot made ready to serve: one value, swapped as a whole, which a request keeps from start to end.
+//!
+//! In: a candidate's bytes. Out: everything that serving needs, or all the reasons why it cannot be served, each
+//! naming the object. Nothing is changed by a candidate that is refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway_pipeline::Prepared;
+use gateway_snapshot::{Listener, Settings, Snapshot};
+use rustls::sign::CertifiedKey;
+
+use crate::listen::{CertificateTable, HeadLimits, Limits, PortId, Wanted, certified_key};
+use crate::upstream::{Interner, Upstreams};
+
+/// What is served.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// For decisions.
+    pub(crate) prepared: Arc<Prepared>,
+    /// In the order of the pipeline's backends.
+    pub(crate) upstreams: Upstreams,
+    /// Of connections and heads.
+    pub(crate) limits: Limits,
+    /// As in the snapshot.
+    pub(crate) settings: Settings,
+    /// As in the snapshot.
+    pub(crate) version: String,
+    /// Ports by listener key.
+    pub(crate) listeners: BTreeMap<String, PortId>,
+}
+
+/// Reads a candidate; the version is what can be told of it even when it is refused.
+pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot, (String, Vec<String>)> {
+    let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|error| {
+        let version =
+            serde_json::from_slice::<VersionOnly>(bytes).map(|known| known.version).unwrap_or_default();
+        (version, vec![format!("snapshot: {error}")])
+    })?;
+    let findings = gateway_snapshot::lint(&snapshot);
+    if findings.is_empty() {
+        Ok(snapshot)
+    } else {
+        Err((snapshot.version, findings.iter().map(ToString::to_string).collect()))
+    }
+}
+
+/// What any format has.
+#[derive(serde::Deserialize)]
+struct VersionOnly {
+    version: String,
+}
+
+impl Config {
+    /// Makes `snapshot` ready; what `previous` learned is kept. Also gives the ports it wants.
+    pub(crate) fn prepare(
+        snapshot: &Snapshot,
+        previous: Option<&Self>,
+        port_map: &BTreeMap<u16, u16>,
+        intern: &Interner,
+    ) -> Result<(Self, BTreeMap<PortId, Wanted>), Vec<String>> {
+        let mut errors = Vec::new();
+        let ports = ports(snapshot, port_map).map_err(|problems| errors.extend(problems));
+        let prepared =
+            Prepared::new(snapshot, previous.map(|previous| &*previous.prepared), &mut |name| intern(name))
+                .map_err(|findings| errors.extend(findings.iter().map(ToString::to_string)));
+        let backends = snapshot.backends.iter().map(|(key, backend)| (key.as_str(), backend));
+        let upstreams = Upstreams::new(backends, previous.map(|previous| &previous.upstreams), intern)
+            .map_err(|problems| errors.extend(problems.iter().map(ToString::to_string)));
+        let (Ok(ports), Ok(prepared), Ok(upstreams)) = (ports, prepared, upstreams) else {
+            return Err(errors);
+        };
+        let config = Self {
+            prepared: Arc::new(prepared),
+            upstreams,
+            limits: limits(&snapshot.settings),
+            settings: snapshot.settings.clone(),
+            version: snapshot.version.clone(),
+            listeners: snapshot.listeners.iter().map(|(key, l)| (key.clone(), port_of(key, l))).collect(),
+        };
+        Ok((config, ports))
+    }
+}
+
+/// The ports that `snapshot` wants.
+pub(crate) fn ports(
+    snapshot: &Snapshot,
+    port_map: &BTreeMap<u16, u16>,
+) -> Result<BTreeMap<PortId, Wanted>, Vec<String>> {
+    let mut errors = Vec::new();
+    let keys = certificates(snapshot, &mut errors);
+    let ports = wanted(snapshot, &keys, port_map, &mut errors);
+    if errors.is_empty() { Ok(ports) } else { Err(errors) }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        connections: settings.max_connections as usize,
+        head: HeadLimits {
+            fields: settings.max_headers as usize,
+            bytes: settings.max_header_bytes as usize,
+            target: settings.max_uri_bytes as usize,
+        },
+        head_time: Duration::from_millis(settings.header_timeout_ms.max(1)),
+        idle: Duration::from_millis(settings.idle_timeout_ms.max(1)),
+    }
+}
+
+fn certificates<'a>(
+    snapshot: &'a Snapshot,
+    errors: &mut Vec<String>,
+) -> BTreeMap<&'a str, Arc<CertifiedKey>> {
+    let mut keys = BTreeMap::new();
+    for (key, certificate) in &snapshot.certificates {
+        match certified_key(certificate) {
+            Ok(certified) => _ = keys.insert(key.as_str(), certified),
+            Err(error) => errors.push(format!("certificate {key}: {error}")),
+        }
+    }
+    keys
+}
+
+fn port_of(key: &str, listener: &Listener) -> PortId {
+    if listener.port == 0 { PortId::Any(key.to_owned()) } else { PortId::Number(listener.port) }
+}
+
+/// The ports of all listeners; those of one port must agree on TLS.
+fn wanted(
+    snapshot: &Snapshot,
+    keys: &BTreeMap<&str, Arc<CertifiedKey>>,
+    port_map: &BTreeMap<u16, u16>,
+    errors: &mut Vec<String>,
+) -> BTreeMap<PortId, Wanted> {
+    let mut by_port: BTreeMap<PortId, Vec<(&String, &Listener)>> = BTreeMap::new();
+    for (key, listener) in &snapshot.listeners {
+        by_port.entry(port_of(key, listener)).or_default().push((key, listener));
+    }
+    let mut ports = BTreeMap::new();
+    for (id, listeners) in by_port {
+        let (first, listener) = listeners[0];
+        if let Some((other, _)) =
+            listeners.iter().find(|(_, other)| other.tls.is_some() != listener.tls.is_some())
+        {
+            errors.push(format!(
+                "listener {other}: port {} is plain and TLS at once (see {first})",
+                listener.port
+            ));
+            continue;
+        }
+        let certificates = listener.tls.is_some().then(|| table(snapshot, &listeners, keys));
+        let socket_port = port_map.get(&listener.port).copied().unwrap_or(listener.port);
+        let listeners = listeners.iter().map(|(key, _)| (*key).clone()).collect();
+        ports.insert(id, Wanted { socket_port, certificates, listeners });
+    }
+    ports
+}
+
+/// The certificates of a port: first what listeners' hostnames ask for, then what the certificates name.
+fn table(
+    snapshot: &Snapshot,
+    listeners: &[(&String, &Listener)],
+    keys: &BTreeMap<&str, Arc<CertifiedKey>>,
+) -> CertificateTable {
+    let mut table = CertificateTable::default();
+    let named = |listener: &Listener| -> Vec<(Vec<String>, Arc<CertifiedKey>)> {
+        let certificates = listener.tls.iter().flat_map(|tls| &tls.certificates);
+        let known =
+            certificates.filter_map(|key| Some((snapshot.certificates.get(key)?, keys.get(key.as_str())?)));
+        known.map(|(certificate, key)| (certificate.names.clone(), Arc::clone(key))).collect()
+    };
+    for (_, listener) in listeners {
+        let Some(hostname) = &listener.hostname else { continue };
+        let certificates = named(listener);
+        let fits = certificates.iter().find(|(names, _)| names.contains(hostname)).or(certificates.first());
+        if let Some((_, key)) = fits {
+            table.add(std::slice::from_ref(hostname), key);
+        }
+    }
+    for (_, listener) in listeners {
+        for (names, key) in named(listener) {
+            table.add(&names, &key);
+        }
+    }
+    table
+}

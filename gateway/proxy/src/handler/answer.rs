@@ -1,0 +1,50 @@
+//! Answers of our own, in the three forms in which they leave: through a session, and as raw bytes.
+
+use gateway_pipeline::LocalResponse;
+use http::Method;
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use pingora_core::protocols::http::ServerSession;
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+
+/// Sends `response` on a session; returns the bytes of the body that were sent.
+pub(crate) async fn send(session: &mut ServerSession, response: LocalResponse) -> Result<usize> {
+    let head_only = session.req_header().method == Method::HEAD
+        || matches!(response.status.as_u16(), 204 | 304)
+        || response.status.is_informational();
+    let mut header = ResponseHeader::build(response.status, Some(response.headers.len() + 2))?;
+    for (name, value) in &response.headers {
+        header.append_header(name.clone(), value.clone())?;
+    }
+    if response.status.as_u16() != 204 && !header.headers.contains_key(CONTENT_LENGTH) {
+        header.insert_header(CONTENT_LENGTH, response.body.len())?;
+    }
+    session.write_response_header(Box::new(header)).await?;
+    if head_only || response.body.is_empty() {
+        session.finish_body().await?;
+        return Ok(0);
+    }
+    let sent = response.body.len();
+    session.write_response_body(response.body, true).await?;
+    session.finish_body().await?;
+    Ok(sent)
+}
+
+/// `response` as HTTP/1.1 bytes, after which the connection closes.
+pub(crate) fn raw(response: &LocalResponse) -> Vec<u8> {
+    let status = response.status;
+    let phrase = status.canonical_reason().unwrap_or("Unknown");
+    let mut bytes = format!("HTTP/1.1 {} {phrase}\r\n", status.as_u16()).into_bytes();
+    let fields = response.headers.iter().filter(|(name, _)| !matches!(**name, CONNECTION | CONTENT_LENGTH));
+    for (name, value) in fields {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(
+        format!("connection: close\r\ncontent-length: {}\r\n\r\n", response.body.len()).as_bytes(),
+    );
+    bytes.extend_from_slice(&response.body);
+    bytes
+}

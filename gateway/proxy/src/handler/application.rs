@@ -1,0 +1,131 @@
+//! The gateway as the listeners see it.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use analytics_record::Reason;
+use async_trait::async_trait;
+use gateway_pipeline::{Exchange, LocalResponse, RequestHead, TlsHead};
+use http::header::HOST;
+use http::{HeaderMap, Version};
+use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::server::ShutdownWatch;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
+
+use super::context::{Context, Facts};
+use super::{Handler, answer, record};
+use crate::listen::{Application, Connection, Fault, Limits, Sketch};
+use crate::shared::Shared;
+
+/// Attempts that pingora allows; ours end before.
+const ATTEMPTS: usize = 260;
+
+/// Everything that serves requests.
+pub(crate) struct Gateway {
+    shared: Arc<Shared>,
+    proxy: Arc<HttpProxy<Handler>>,
+}
+
+impl Gateway {
+    /// A gateway with its own pool of `upstream_connections` upstream connections.
+    pub(crate) fn new(shared: Arc<Shared>, upstream_connections: usize) -> Self {
+        let conf = ServerConf {
+            threads: 1,
+            upstream_keepalive_pool_size: upstream_connections,
+            max_retries: ATTEMPTS,
+            ..ServerConf::default()
+        };
+        let proxy = http_proxy(&Arc::new(conf), Handler::new(Arc::clone(&shared)));
+        Self { shared, proxy: Arc::new(proxy) }
+    }
+
+    /// An exchange for a request that cannot be served, and the answer to it.
+    fn unparsed(
+        &self,
+        connection: Option<&Connection>,
+        fault: Fault,
+        sketch: &Sketch,
+    ) -> (Exchange, LocalResponse) {
+        let mut headers = HeaderMap::new();
+        if let Some(host) = sketch.host.as_deref().and_then(|host| host.parse().ok()) {
+            headers.insert(HOST, host);
+        }
+        let head = RequestHead {
+            method: sketch.method.as_deref().unwrap_or_default(),
+            target: sketch.path.as_deref().unwrap_or_default().as_bytes(),
+            authority: None,
+            version: Version::HTTP_11,
+            headers: &headers,
+            peer: connection.map_or(Ipv4Addr::LOCALHOST.into(), |connection| connection.peer.ip()),
+            listener_port: connection.map_or(0, |connection| connection.port.number()),
+            local_port: connection.map_or(0, |connection| connection.local.port()),
+            tls: connection.and_then(|c| c.tls.as_ref()).map(|_| TlsHead { server_name: None }),
+            request_id: uuid::Uuid::now_v7().as_u128(),
+            random: 0,
+        };
+        let config = self.shared.config.load();
+        Exchange::unparsed(&config.prepared, &head, reason(fault), self.shared.clock.now())
+    }
+
+    fn response(&self, fault: Fault) -> LocalResponse {
+        self.unparsed(None, fault, &Sketch::default()).1
+    }
+}
+
+/// The word of the vocabulary for a fault.
+fn reason(fault: Fault) -> Reason {
+    match fault {
+        Fault::Malformed(_) | Fault::TransferCoding | Fault::ConnectMethod | Fault::HeadTimeout => {
+            Reason::MalformedRequest
+        }
+        Fault::TargetTooLong => Reason::UriTooLong,
+        Fault::HeaderTooLarge | Fault::TooManyFields => Reason::HeadersTooLarge,
+        Fault::TooManyConnections => Reason::TooManyConnections,
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Application for Gateway {
+    fn limits(&self) -> Limits {
+        self.shared.config.load().limits
+    }
+
+    async fn request(&self, session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
+        self.proxy.process_new_http(session, shutdown).await
+    }
+
+    fn answer(&self, fault: Fault) -> Vec<u8> {
+        answer::raw(&self.response(fault))
+    }
+
+    async fn answer_stream(&self, session: &mut ServerSession, fault: Fault) -> usize {
+        answer::send(session, self.response(fault)).await.unwrap_or(0)
+    }
+
+    fn refused(&self, connection: &Arc<Connection>, fault: Fault, sketch: &Sketch, sent: usize) {
+        tracing::debug!(peer = %connection.peer, %fault, "a request is refused unread");
+        let (exchange, response) = self.unparsed(Some(connection), fault, sketch);
+        let mut ctx = Context::new(&self.shared);
+        ctx.exchange = Some(exchange);
+        ctx.ending.status = response.status.as_u16();
+        ctx.ending.local_bytes = sent as u64;
+        ctx.facts = Some(Facts::unparsed(connection));
+        record::write(&mut ctx);
+    }
+
+    fn connection_dropped(&self) {
+        self.shared.metrics.connections_over_limit.inc();
+    }
+
+    fn handshake_failed(&self) {
+        self.shared.metrics.handshakes_failed.inc();
+    }
+}

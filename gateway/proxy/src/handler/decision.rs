@@ -1,0 +1,96 @@
+//! What the pipeline decides of a request, and what it does to the header on its way up.
+
+use std::sync::Arc;
+
+use gateway_pipeline::{Exchange, LocalResponse, Step};
+use http::header::{HOST, UPGRADE};
+use http::{HeaderName, Version};
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+
+use super::context::{Context, Facts};
+use super::head::{RequestEdits, request_head};
+use super::mirror;
+use crate::listen::Connection;
+use crate::telemetry::Trace;
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What can be known before the pipeline begins.
+pub(crate) fn facts(session: &Session, ctx: &Context) -> Result<Facts> {
+    let connection = Connection::of(session.digest())
+        .ok_or_else(|| Error::explain(ErrorType::InternalError, "a session without a connection"))?;
+    let request = session.req_header();
+    let traceparent = request.headers.get(&TRACEPARENT).map(http::HeaderValue::as_bytes);
+    Ok(Facts {
+        connection: Arc::clone(connection),
+        request_id: uuid::Uuid::now_v7().as_u128(),
+        random: rand::random(),
+        trace: Trace::new(traceparent, rand::random(), ctx.config.settings.trace_per_mille),
+        upgrade: session.is_upgrade_req() && request.headers.contains_key(UPGRADE),
+    })
+}
+
+/// The pipeline's decision: an answer of our own, or none: forward.
+pub(crate) async fn decide(session: &Session, ctx: &mut Context) -> Option<LocalResponse> {
+    let clock = &ctx.shared.clock;
+    let facts = ctx.facts.as_ref()?;
+    let (exchange, mut step) =
+        Exchange::begin(&ctx.config.prepared, &request_head(session.req_header(), facts), clock.now());
+    let exchange = ctx.exchange.insert(exchange);
+    loop {
+        exchange.nudges(&mut |slot| ctx.shared.leases.nudge(slot));
+        match step {
+            Step::Answer(response) => return Some(*response),
+            Step::Forward => return None,
+            Step::NeedLease(need) => {
+                let lease = ctx.shared.leases.get(need, ctx.start.at).await;
+                step = exchange.resume(&request_head(session.req_header(), facts), &lease, clock.now());
+            }
+        }
+    }
+}
+
+/// Takes over what the pipeline planned.
+pub(crate) fn plan(session: &Session, ctx: &mut Context) {
+    let Some(exchange) = &ctx.exchange else { return };
+    let Some(plan) = exchange.plan() else { return };
+    let backend = |index: usize| ctx.config.upstreams.get(index).cloned();
+    ctx.attempts.backend = backend(plan.backend.index());
+    let tunnel = ctx.facts.as_ref().is_some_and(|facts| facts.upgrade);
+    // A tunnel lives as long as both sides want.
+    ctx.attempts.deadline = plan.timeouts.request.filter(|_| !tunnel).map(|timeout| ctx.start.at + timeout);
+    if !session.is_upgrade_req() {
+        let mirrors = exchange.mirrors().filter_map(|mirror| backend(mirror.index()));
+        ctx.copies = mirror::Copies::to(mirrors.collect());
+    }
+}
+
+/// The header as it goes upstream.
+pub(crate) fn edit_request(
+    received: &RequestHeader,
+    upstream: &mut RequestHeader,
+    ctx: &mut Context,
+) -> Result<()> {
+    let (Some(exchange), Some(facts)) = (&ctx.exchange, &ctx.facts) else { return Ok(()) };
+    // HTTP/2 needs no Host; the edits do.
+    if !upstream.headers.contains_key(HOST)
+        && let Some(authority) = received.uri.authority()
+    {
+        upstream.insert_header(HOST, authority.as_str())?;
+    }
+    exchange.edit_request(&request_head(received, facts), &mut RequestEdits(upstream));
+    if let Some(target) = exchange.upstream_target() {
+        upstream.set_raw_path(target.as_bytes())?;
+    } else if upstream.version != Version::HTTP_2
+        && !upstream.raw_path().starts_with(b"/")
+        && upstream.raw_path() != b"*"
+    {
+        // Absolute form is for proxies (RFC 9112, 3.2.2): the upstream is asked in origin form.
+        let origin = upstream.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        upstream.set_raw_path(origin.as_bytes())?;
+    }
+    upstream.insert_header(TRACEPARENT.clone(), facts.trace.traceparent())?;
+    Ok(())
+}

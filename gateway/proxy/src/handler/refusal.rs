@@ -1,0 +1,55 @@
+//! Answers to requests that failed, with the one word for why.
+
+use analytics_record::Reason;
+use gateway_pipeline::LocalResponse;
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::answer;
+use super::context::Context;
+
+/// Answers a request that failed, if anybody can still hear it. Returns the status, 0 for none.
+pub(crate) async fn refuse(session: &mut Session, error: &Error, ctx: &mut Context) -> u16 {
+    let begun = session.response_written().is_some_and(|written| !written.status.is_informational());
+    let failure = failure(error, ctx);
+    let now = ctx.shared.clock.now();
+    // Also when nobody can hear it: the failure is noted for the record.
+    let failed = failure.and_then(|reason| Some(ctx.exchange.as_mut()?.fail(reason, now)));
+    let answer = ctx.answer.take().or(failed);
+    let Some(answer) = answer.filter(|_| !begun) else { return 0 };
+    let status = answer.status.as_u16();
+    ctx.ending.refused = true;
+    session.set_keepalive(None);
+    match respond(session, ctx, answer).await {
+        Ok(()) => status,
+        Err(_) => 0,
+    }
+}
+
+/// What a failed request failed from; none when the caller is gone.
+fn failure(error: &Error, ctx: &Context) -> Option<Reason> {
+    if ctx.answer.is_some() {
+        return None;
+    }
+    if let Some(failure) = ctx.attempts.failure {
+        return Some(failure);
+    }
+    let violated = ctx.facts.as_ref().is_some_and(|facts| facts.connection.is_violated());
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Downstream, _) if violated => Some(Reason::MalformedRequest),
+        (ErrorSource::Downstream, ErrorType::InvalidHTTPHeader) => Some(Reason::MalformedRequest),
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(Reason::RequestTimeout),
+        (ErrorSource::Downstream, _) => None,
+        (ErrorSource::Upstream, _) => Some(Reason::UpstreamReset),
+        _ => Some(Reason::Internal),
+    }
+}
+
+pub(crate) async fn respond(session: &mut Session, ctx: &mut Context, response: LocalResponse) -> Result<()> {
+    if ctx.shared.is_draining() {
+        session.set_keepalive(None);
+    }
+    ctx.ending.status = response.status.as_u16();
+    ctx.ending.local_bytes += answer::send(session.as_downstream_mut(), response).await? as u64;
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Quota leases: the gateway's side of the lease protocol over HTTP.
+//!
+//! In: needs of requests, and the authority's replies. Out: slots that requests spend from without waiting. Only
+//! the first request of a subject here, and one that meets a dry slot, waits for a message, and never longer
+//! than [`PATIENCE`]. What may be granted or spent is decided by `gateway-quota`.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use gateway_pipeline::{Lease, LeaseNeed};
+use gateway_quota::message::{Batch, Reply};
+use gateway_quota::{GatewayId, Holder, HolderConfig, QuotaKey, Slot};
+use gateway_spool::Spool;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::in_flight::InFlight;
+use crate::service::{Service, ServiceError};
+
+/// How long a request waits for units in all.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// After this the request looks at its slot again: the answer may have come before it began to wait.
+const LOOK: Duration = Duration::from_millis(100);
+/// Between two tellings of how far records are in the spool.
+const TELL: Duration = Duration::from_millis(500);
+/// Least time between two polls of the holder.
+const BREATH: Duration = Duration::from_millis(1);
+/// How long the last leases are returned when the process ends.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// All leases of this process.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    holder: Mutex<Holder>,
+    /// Somebody needs units.
+    wake: Notify,
+    /// A reply was taken in.
+    changed: Notify,
+    /// There is an authority to ask.
+    reachable: bool,
+    clock: Clock,
+}
+
+impl Leases {
+    /// No leases yet. Without a `reachable` authority nobody waits for one.
+    pub(crate) fn new(spool: &Spool, clock: Clock, reachable: bool) -> Self {
+        let gateway = GatewayId::from(spool.gateway().to_string());
+        let holder = Holder::new(HolderConfig::new(gateway, spool.epoch()), clock.mono());
+        Self { holder: Mutex::new(holder), wake: Notify::new(), changed: Notify::new(), reachable, clock }
+    }
+
+    /// Waits for units for a request that has been waiting `since` then.
+    pub(crate) async fn get(&self, need: LeaseNeed, since: Instant) -> Lease {
+        let changed = self.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let slot = self.ask(&need);
+        let timed_out = !self.reachable || since.elapsed() >= PATIENCE;
+        if !timed_out {
+            let _ = tokio::time::timeout(LOOK, changed).await;
+        }
+        Lease { slot, timed_out: timed_out || since.elapsed() >= PATIENCE }
+    }
+
+    /// The slot of a need, looked after from now on.
+    fn ask(&self, need: &LeaseNeed) -> Arc<Slot> {
+        let slot = {
+            let mut holder = self.holder();
+            let slot = need.slot.clone().unwrap_or_else(|| holder.slot(&need.key));
+            if need.slot.is_none() {
+                // The holder learns what is wanted from spends that failed.
+                let _ = slot.try_spend(need.units.max(1), self.clock.mono());
+            }
+            holder.nudge(&slot);
+            slot
+        };
+        self.wake.notify_one();
+        slot
+    }
+
+    /// A slot wants attention.
+    pub(crate) fn nudge(&self, slot: &Slot) {
+        self.holder().nudge(slot);
+        self.wake.notify_one();
+    }
+
+    /// Returns the leases of limits that a new snapshot no longer has.
+    pub(crate) fn retain(&self, keep: impl FnMut(&QuotaKey) -> bool) {
+        self.holder().retain(keep, self.clock.mono());
+        self.wake.notify_one();
+    }
+
+    /// The epoch of a newer life of this gateway, if one has registered.
+    pub(crate) fn fenced(&self) -> Option<u32> {
+        self.holder().fenced()
+    }
+
+    fn holder(&self) -> MutexGuard<'_, Holder> {
+        // The holder is a state machine of values: a panic elsewhere leaves it as it was.
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Talks with the authority until `stop`, then returns everything.
+    pub(crate) async fn run(&self, service: Service, in_flight: Arc<InFlight>, stop: CancellationToken) {
+        let mut told = Instant::now();
+        let mut link = Link { service, failing: false };
+        while !stop.is_cancelled() {
+            let next = self.clock.instant(self.holder().next_poll()).max(Instant::now() + BREATH);
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep_until(next.min(told + TELL).into()) => {}
+                () = stop.cancelled() => break,
+            }
+            if told.elapsed() >= TELL {
+                told = Instant::now();
+                self.tell(&in_flight);
+            }
+            self.round(&mut link).await;
+        }
+        self.tell(&in_flight);
+        self.holder().close(self.clock.mono());
+        let farewell = async {
+            while !self.holder().is_drained() {
+                self.round(&mut link).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    }
+
+    /// What was spent before the oldest running request began has its record in the spool.
+    fn tell(&self, in_flight: &InFlight) {
+        let now = self.clock.mono_ns_of(Instant::now());
+        let oldest = in_flight.oldest(now);
+        self.holder().recorded_through(gateway_quota::Mono::from_nanos(oldest));
+    }
+
+    async fn round(&self, link: &mut Link) {
+        let now = self.clock.mono();
+        let batch = self.holder().poll(now);
+        let Some(batch) = batch else { return };
+        let reply = link.send(&batch).await;
+        let now = self.clock.mono();
+        match reply {
+            Some(reply) => _ = self.holder().apply(&reply, now),
+            None => self.holder().failed(batch.sent, now),
+        }
+        self.changed.notify_waiters();
+    }
+}
+
+/// The way to the authority; says once when it breaks and once when it is back.
+struct Link {
+    service: Service,
+    failing: bool,
+}
+
+impl Link {
+    async fn send(&mut self, batch: &Batch) -> Option<Reply> {
+        let reply = self.service.post::<_, Reply>("/v1/quota", batch).await;
+        let reply = reply.and_then(|reply| match reply.check() {
+            Ok(()) => Ok(reply),
+            Err(error) => Err(ServiceError::Answer(error.to_string())),
+        });
+        if let Err(error) = &reply
+            && !self.failing
+        {
+            tracing::warn!(%error, "the quota authority does not answer; leases in hand are spent, then hard quotas refuse");
+        }
+        if reply.is_ok() && self.failing {
+            tracing::info!("the quota authority answers again");
+        }
+        self.failing = reply.is_err();
+        reply.ok()
+    }
+}

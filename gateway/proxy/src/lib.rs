@@ -1,0 +1,26 @@
+//! The gateway's shell: sockets, TLS, HTTP, upstreams, and the ways in and out of the process.
+//!
+//! In: snapshots, and requests. Out: each request's way through `gateway-pipeline` to an upstream and back, and
+//! one usage record for it. Decisions about requests are not made here, and nothing here knows Kubernetes.
+
+mod admin;
+mod clock;
+mod config;
+mod handler;
+mod in_flight;
+mod lease;
+mod listen;
+mod options;
+mod process;
+mod reload;
+mod service;
+mod shared;
+mod ship;
+mod source;
+mod status;
+mod telemetry;
+mod upstream;
+
+pub use options::{Analytics, Options};
+pub use process::{Error, Process, run};
+pub use status::{ListenerStatus, Refused, Status};

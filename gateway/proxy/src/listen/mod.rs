@@ -1,0 +1,86 @@
+//! Downstream: sockets, TLS, and the way of a request from a connection to the proxy.
+//!
+//! In: the ports wanted by the snapshot in force, and an [`Application`] for requests. Out: sessions for it,
+//! whose heads were checked strictly and whose limits were kept. Knows nothing of routes; must never hand a
+//! byte of one request to the parser of another.
+
+mod accept;
+mod body;
+mod connection;
+mod fault;
+mod head;
+mod ports;
+mod serve;
+mod stream;
+mod tls;
+mod transport;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::apps::ReusedHttpStream;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::server::ShutdownWatch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use accept::Open;
+pub(crate) use connection::{Connection, PortId};
+pub(crate) use fault::Fault;
+pub(crate) use head::{HeadLimits, Sketch};
+pub(crate) use ports::{BindError, Ports, Wanted};
+pub(crate) use tls::{CertificateTable, certified_key, provider};
+
+/// Limits of connections, in force from the next connection or request on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Open connections.
+    pub(crate) connections: usize,
+    /// Of request heads.
+    pub(crate) head: HeadLimits,
+    /// For a TLS handshake, and for a head once it has begun.
+    pub(crate) head_time: Duration,
+    /// For a request to begin.
+    pub(crate) idle: Duration,
+}
+
+/// What serves the requests.
+#[async_trait]
+pub(crate) trait Application: Send + Sync + 'static {
+    /// The limits in force.
+    fn limits(&self) -> Limits;
+
+    /// Serves one request, and gives an HTTP/1 connection back if it can be used again.
+    async fn request(&self, session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream>;
+
+    /// A whole HTTP/1 answer to a request with `fault`, after which the connection closes.
+    fn answer(&self, fault: Fault) -> Vec<u8>;
+
+    /// Answers on an HTTP/2 stream; returns the bytes of the body.
+    async fn answer_stream(&self, session: &mut ServerSession, fault: Fault) -> usize;
+
+    /// Records a request that was answered here with `sent` bytes.
+    fn refused(&self, connection: &Arc<Connection>, fault: Fault, sketch: &Sketch, sent: usize);
+
+    /// A connection was over the limit.
+    fn connection_dropped(&self);
+
+    /// A TLS handshake failed or took too long.
+    fn handshake_failed(&self);
+}
+
+/// Shared by all connections.
+#[derive(Debug)]
+pub(crate) struct Server<A> {
+    /// Serves the requests.
+    pub(crate) application: A,
+    /// Turns true when the server drains.
+    pub(crate) shutdown: ShutdownWatch,
+    /// Cancelled when draining has taken too long: every connection ends at once.
+    pub(crate) kill: CancellationToken,
+    /// All connections and streams.
+    pub(crate) tracker: TaskTracker,
+    /// Open connections.
+    pub(crate) open: Arc<Open>,
+}

@@ -1,0 +1,158 @@
+//! The ports that are bound, and their change from one snapshot to the next.
+//!
+//! In: the ports that are wanted. Out: one accept loop for each; what failed to bind, by listener. Ports that
+//! stay are not touched but for their certificates; ports that go stop accepting, and their connections live
+//! on to their own end.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
+
+use super::accept::{self, Port};
+use super::connection::PortId;
+use super::tls::{CertificateTable, Certificates, server_config};
+use super::{Application, Server};
+
+/// Connections that wait for `accept`.
+const BACKLOG: u32 = 1024;
+
+/// A port to serve.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// Port of the socket; 0 lets the system choose.
+    pub(crate) socket_port: u16,
+    /// Present: TLS with these certificates.
+    pub(crate) certificates: Option<CertificateTable>,
+    /// Keys of the listeners that share it.
+    pub(crate) listeners: Vec<String>,
+}
+
+/// A port that could not be bound.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("listener {listener}: cannot bind {address}: {problem}")]
+pub(crate) struct BindError {
+    /// Key of a listener that wanted it.
+    pub(crate) listener: String,
+    address: SocketAddr,
+    problem: String,
+}
+
+/// Bound ports by name.
+#[derive(Debug)]
+pub(crate) struct Ports<A> {
+    server: Arc<Server<A>>,
+    address: IpAddr,
+    reuse_port: bool,
+    bound: BTreeMap<PortId, Bound>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    socket_port: u16,
+    local: SocketAddr,
+    port: Arc<Port>,
+    certificates: Arc<Certificates>,
+    stop: CancellationToken,
+}
+
+impl<A: Application> Ports<A> {
+    /// None bound yet.
+    pub(crate) fn new(server: Arc<Server<A>>, address: IpAddr, reuse_port: bool) -> Self {
+        Self { server, address, reuse_port, bound: BTreeMap::new() }
+    }
+
+    /// Makes the bound ports those of `wanted`. A port that cannot be bound does not keep others from it.
+    pub(crate) fn reconcile(&mut self, wanted: BTreeMap<PortId, Wanted>) -> Vec<BindError> {
+        self.bound.retain(|id, bound| {
+            let keep = wanted.get(id).is_some_and(|wanted| wanted.socket_port == bound.socket_port);
+            if !keep {
+                bound.stop.cancel();
+            }
+            keep
+        });
+        let mut errors = Vec::new();
+        for (id, wanted) in wanted {
+            if let Some(bound) = self.bound.get(&id) {
+                bound.serve(wanted.certificates);
+                continue;
+            }
+            match self.bind(&id, wanted.socket_port) {
+                Ok(listener) => self.start(id, listener, wanted),
+                Err(error) => errors.extend(self.errors(&wanted, &error)),
+            }
+        }
+        errors
+    }
+
+    /// Socket addresses by port name.
+    pub(crate) fn addresses(&self) -> BTreeMap<PortId, SocketAddr> {
+        self.bound.iter().map(|(id, bound)| (id.clone(), bound.local)).collect()
+    }
+
+    /// Stops accepting on all ports.
+    pub(crate) fn stop(&mut self) {
+        for bound in std::mem::take(&mut self.bound).into_values() {
+            bound.stop.cancel();
+        }
+    }
+
+    fn bind(&self, id: &PortId, port: u16) -> std::io::Result<TcpListener> {
+        let address = SocketAddr::new(self.address, port);
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        if self.reuse_port {
+            socket.set_reuseport(true)?;
+        }
+        socket.bind(address)?;
+        tracing::debug!(?id, %address, "bound");
+        socket.listen(BACKLOG)
+    }
+
+    fn start(&mut self, id: PortId, listener: TcpListener, wanted: Wanted) {
+        let fallback = SocketAddr::new(self.address, wanted.socket_port);
+        let local = listener.local_addr().unwrap_or(fallback);
+        let port = Arc::new(Port { id: id.clone(), tls: ArcSwapOption::empty() });
+        let bound = Bound {
+            socket_port: wanted.socket_port,
+            local,
+            port: Arc::clone(&port),
+            certificates: Arc::default(),
+            stop: CancellationToken::new(),
+        };
+        bound.serve(wanted.certificates);
+        tokio::spawn(accept::run(listener, port, Arc::clone(&self.server), bound.stop.clone()));
+        self.bound.insert(id, bound);
+    }
+
+    fn errors(&self, wanted: &Wanted, error: &std::io::Error) -> Vec<BindError> {
+        let address = SocketAddr::new(self.address, wanted.socket_port);
+        let problem = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "another process has this port; stop it or choose another port".to_owned()
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege; choose a higher port, or map it with --port-map"
+                    .to_owned()
+            }
+            _ => error.to_string(),
+        };
+        let error =
+            |listener: &String| BindError { listener: listener.clone(), address, problem: problem.clone() };
+        wanted.listeners.iter().map(error).collect()
+    }
+}
+
+impl Bound {
+    fn serve(&self, certificates: Option<CertificateTable>) {
+        let Some(table) = certificates else { return self.port.tls.store(None) };
+        self.certificates.replace(table);
+        // One configuration for the port's life: it holds the sessions that callers may resume.
+        if self.port.tls.load().is_none() {
+            self.port.tls.store(Some(server_config(Arc::clone(&self.certificates))));
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! A connection's life: requests one after another (HTTP/1) or side by side (HTTP/2), until either side ends
+//! it or the server drains.
+//!
+//! Each head is checked here before pingora parses it; each request that pingora could not take is answered
+//! for here, so that no request ends without a record.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use pingora_core::apps::ReusedHttpStream;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, handshake};
+use pingora_core::protocols::{Digest, GetProxyDigest, GetSocketDigest, Stream};
+
+use super::connection::Connection;
+use super::fault::Fault;
+use super::head::Sketch;
+use super::stream::{Downstream, Next};
+use super::{Application, Limits, Server};
+
+/// Connection preface of HTTP/2 (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Streams that a connection may have refused before it is closed.
+const REFUSED_STREAMS: usize = 32;
+
+/// Serves a connection to its end. `h2`: agreed on by TLS; without TLS the preface decides.
+pub(super) async fn connection<A: Application>(mut stream: Downstream, server: &Arc<Server<A>>, h2: bool) {
+    let limits = server.application.limits();
+    let plain = stream.connection().tls.is_none();
+    if h2 || (plain && begins_with_preface(&mut stream, &limits, server).await) {
+        stream.open();
+        streams(stream, server, &limits).await;
+    } else {
+        messages(stream, server).await;
+    }
+}
+
+/// Whether the first bytes are the preface; reads no more than it takes to tell.
+async fn begins_with_preface<A: Application>(
+    stream: &mut Downstream,
+    limits: &Limits,
+    server: &Server<A>,
+) -> bool {
+    let mut shutdown = server.shutdown.clone();
+    let looking = async {
+        for wanted in 1..=PREFACE.len() {
+            match stream.peek(wanted).await {
+                Ok(held)
+                    if held.len() >= wanted
+                        && PREFACE.starts_with(&held[..held.len().min(PREFACE.len())]) => {}
+                _ => return false,
+            }
+        }
+        true
+    };
+    tokio::select! {
+        found = tokio::time::timeout(limits.idle, looking) => found.unwrap_or(false),
+        _ = shutdown.wait_for(|down| *down) => false,
+    }
+}
+
+/// Answers the first request of a connection over the limit, if it comes at once.
+pub(super) async fn refuse_connection<A: Application>(mut stream: Downstream, server: &Server<A>, h2: bool) {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    server.application.connection_dropped();
+    let limits = server.application.limits();
+    if h2 {
+        return;
+    }
+    match stream.next_head(&limits.head, PATIENCE, PATIENCE).await {
+        Next::Nothing => {}
+        Next::Request => refuse(&mut stream, server, Fault::TooManyConnections, &Sketch::default()).await,
+        Next::Refused(fault, sketch) => refuse(&mut stream, server, fault, &sketch).await,
+    }
+}
+
+/// HTTP/1: one message after another.
+async fn messages<A: Application>(mut stream: Downstream, server: &Arc<Server<A>>) {
+    let mut shutdown = server.shutdown.clone();
+    loop {
+        let limits = server.application.limits();
+        let next = tokio::select! {
+            biased;
+            next = stream.next_head(&limits.head, limits.idle, limits.head_time) => next,
+            _ = shutdown.wait_for(|down| *down) => return,
+        };
+        match next {
+            Next::Nothing => return,
+            Next::Refused(fault, sketch) => return refuse(&mut stream, server, fault, &sketch).await,
+            Next::Request => {}
+        }
+        match message(stream, server, &limits).await {
+            Some(back) => stream = back,
+            None => return,
+        }
+    }
+}
+
+/// One message through the proxy; gives the connection back when it can carry another.
+async fn message<A: Application>(
+    stream: Downstream,
+    server: &Arc<Server<A>>,
+    limits: &Limits,
+) -> Option<Downstream> {
+    let connection = Arc::clone(stream.connection());
+    let recorded = connection.records();
+    let mut session = ServerSession::new_http1(Box::new(stream));
+    session.set_keepalive(Some(limits.idle.as_secs().max(1)));
+    let reused = server.application.request(session, &server.shutdown).await;
+    if connection.records() == recorded {
+        // The parser behind us found something that ours let pass, and answered by itself.
+        let fault = Fault::Malformed("the request cannot be parsed");
+        server.application.refused(&connection, fault, &Sketch::default(), 0);
+    }
+    let (stream, _) = reused.map(ReusedHttpStream::consume)?;
+    stream.into_any().downcast::<Downstream>().ok().map(|stream| *stream)
+}
+
+async fn refuse<A: Application>(stream: &mut Downstream, server: &Server<A>, fault: Fault, sketch: &Sketch) {
+    let answer = server.application.answer(fault);
+    let sent = match tokio::time::timeout(Duration::from_secs(5), stream.write(&answer)).await {
+        Ok(Ok(())) => answer.len(),
+        _ => 0,
+    };
+    server.application.refused(stream.connection(), fault, sketch, sent);
+}
+
+/// HTTP/2: streams side by side until the caller leaves, or is idle, or the server drains.
+async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, limits: &Limits) {
+    let connection = Arc::clone(stream.connection());
+    let digest = Arc::new(Digest {
+        proxy_digest: stream.get_proxy_digest(),
+        socket_digest: stream.get_socket_digest(),
+        ..Digest::default()
+    });
+    let stream: Stream = Box::new(stream);
+    let Ok(mut h2) = handshake(stream, Some(h2_options(limits))).await else { return };
+    let mut shutdown = server.shutdown.clone();
+    let (mut draining, mut refused) = (false, 0);
+    let running = Arc::new(AtomicUsize::new(0));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|down| *down), if !draining => {
+                // GOAWAY now, and the connection ends when the running streams have.
+                h2.graceful_shutdown();
+                draining = true;
+                continue;
+            }
+            accepted = HttpSession::from_h2_conn(&mut h2, Arc::clone(&digest)) => accepted,
+            () = tokio::time::sleep(limits.idle) => {
+                if running.load(Ordering::Relaxed) == 0 {
+                    return;
+                }
+                continue;
+            }
+        };
+        match accepted {
+            Ok(Some(H2Accept::Session(session))) => {
+                spawn_stream(session, server, &connection, &running);
+            }
+            Ok(Some(H2Accept::Rejected)) => {
+                let fault = Fault::Malformed("the stream's header is ambiguous");
+                server.application.refused(&connection, fault, &Sketch::default(), 0);
+                refused += 1;
+                if refused >= REFUSED_STREAMS {
+                    return;
+                }
+            }
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+fn spawn_stream<A: Application>(
+    session: HttpSession,
+    server: &Arc<Server<A>>,
+    connection: &Arc<Connection>,
+    running: &Arc<AtomicUsize>,
+) {
+    let (server, connection, running) = (Arc::clone(server), Arc::clone(connection), Arc::clone(running));
+    running.fetch_add(1, Ordering::Relaxed);
+    let tracker = server.tracker.clone();
+    tracker.spawn(async move {
+        let kill = server.kill.clone();
+        tokio::select! {
+            () = kill.cancelled() => {}
+            () = one_stream(session, &server, &connection) => {}
+        }
+        running.fetch_sub(1, Ordering::Relaxed);
+    });
+}
+
+async fn one_stream<A: Application>(session: HttpSession, server: &Server<A>, connection: &Arc<Connection>) {
+    let mut session = ServerSession::new_http2(session);
+    let header = session.req_header();
+    let limits = server.application.limits().head;
+    let bytes: usize = header.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let fault = if header.method == http::Method::CONNECT {
+        Fault::ConnectMethod
+    } else if header.raw_path().len() > limits.target {
+        Fault::TargetTooLong
+    } else if header.headers.len() > limits.fields {
+        Fault::TooManyFields
+    } else if bytes > limits.bytes {
+        Fault::HeaderTooLarge
+    } else {
+        server.application.request(session, &server.shutdown).await;
+        return;
+    };
+    let sketch = Sketch {
+        method: Some(header.method.to_string()),
+        path: Some(header.uri.path().chars().take(256).collect()),
+        host: header.uri.host().map(ToOwned::to_owned),
+    };
+    let sent = server.application.answer_stream(&mut session, fault).await;
+    server.application.refused(connection, fault, &sketch, sent);
+}
+
+fn h2_options(limits: &Limits) -> H2Options {
+    let mut options = H2Options::default();
+    options
+        // Above ours, so that a header which is only a little too large gets our refusal and a record.
+        .max_header_list_size(u32::try_from(limits.head.bytes * 2 + limits.head.target).unwrap_or(u32::MAX))
+        .max_concurrent_streams(256)
+        .initial_window_size(1 << 20)
+        .initial_connection_window_size(1 << 22);
+    options
+}

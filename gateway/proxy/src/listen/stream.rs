@@ -1,0 +1,259 @@
+//! A downstream connection as pingora sees it: one message at a time.
+//!
+//! Bytes are read into a buffer of ours; the head is checked there ([`Downstream::next_head`]) and only then
+//! handed on, and never more than the message that was announced. What a caller pipelines waits here. On drop
+//! the connection lingers a moment, so that an answer which came before the end of the request is not torn
+//! away by a reset.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+
+use super::body::{Gate, Violation};
+use super::connection::Connection;
+use super::fault::Fault;
+use super::head::{Head, HeadLimits, HeadScanner, Sketch};
+use super::transport::Transport;
+
+/// Room for one read of a head.
+const READ: usize = 4 * 1024;
+/// Joins a small header and a small body into one segment.
+const WRITE: usize = 4 * 1024;
+/// How long and how much is read from a caller that was answered early.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// A connection between messages or in one.
+#[derive(Debug)]
+pub(crate) struct Downstream {
+    /// Taken only by `drop`.
+    io: Option<BufWriter<Transport>>,
+    fd: RawFd,
+    /// Read, and not given on yet.
+    held: BytesMut,
+    gate: Gate,
+    connection: Arc<Connection>,
+    proxy: Arc<ProxyDigest>,
+    socket: Arc<SocketDigest>,
+}
+
+/// What stands at the front of a connection.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// A request; the connection is ready to be given to the parser.
+    Request,
+    /// The caller went away, or was silent, without beginning a request.
+    Nothing,
+    /// A request that cannot be served.
+    Refused(Fault, Sketch),
+}
+
+impl Downstream {
+    /// Wraps a connection.
+    pub(crate) fn new(transport: Transport, connection: Arc<Connection>) -> Self {
+        let fd = transport.as_raw_fd();
+        let socket = SocketDigest::from_raw_fd(fd);
+        // The addresses are known: without this, each first use is a system call.
+        let _ = socket.peer_addr.set(Some(connection.peer.into()));
+        let _ = socket.local_addr.set(Some(connection.local.into()));
+        Self {
+            io: Some(BufWriter::with_capacity(WRITE, transport)),
+            fd,
+            held: BytesMut::new(),
+            gate: Gate::Shut,
+            proxy: Arc::new(connection.to_digest()),
+            socket: Arc::new(socket),
+            connection,
+        }
+    }
+
+    /// The connection's facts.
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// Lets everything pass, for protocols that frame themselves.
+    pub(crate) fn open(&mut self) {
+        self.gate = Gate::Open;
+    }
+
+    /// Reads until `wanted` bytes are held or the connection ends, and shows what is held.
+    pub(crate) async fn peek(&mut self, wanted: usize) -> io::Result<&[u8]> {
+        while self.held.len() < wanted && self.fill().await? > 0 {}
+        Ok(&self.held)
+    }
+
+    async fn fill(&mut self) -> io::Result<usize> {
+        self.held.reserve(READ);
+        let io = self.io.as_mut().expect("present until drop");
+        io.read_buf(&mut self.held).await
+    }
+
+    /// Waits up to `idle` for a request to begin and up to `time` for its head to be complete.
+    pub(crate) async fn next_head(&mut self, limits: &HeadLimits, idle: Duration, time: Duration) -> Next {
+        self.gate = Gate::Shut;
+        self.connection.violated.store(false, Ordering::Relaxed);
+        loop {
+            // An empty line before a request is left over from the last one (RFC 9112, 2.2).
+            while self.held.starts_with(b"\r\n") {
+                self.held.advance(2);
+            }
+            if !self.held.is_empty() && self.held[..] != b"\r"[..] {
+                break;
+            }
+            match tokio::time::timeout(idle, self.fill()).await {
+                Ok(Ok(1..)) => {}
+                _ => return Next::Nothing,
+            }
+        }
+        let read = tokio::time::timeout(time, self.read_head(limits)).await;
+        match read.unwrap_or(Ok(Err(Fault::HeadTimeout))) {
+            Ok(Ok(head)) => {
+                self.gate = Gate::for_message(&head);
+                Next::Request
+            }
+            Ok(Err(fault)) => Next::Refused(fault, Sketch::of(&self.held)),
+            // The caller began a request and went away.
+            Err(_) => Next::Refused(Fault::Malformed("the head is not complete"), Sketch::of(&self.held)),
+        }
+    }
+
+    async fn read_head(&mut self, limits: &HeadLimits) -> io::Result<Result<Head, Fault>> {
+        let mut scanner = HeadScanner::default();
+        loop {
+            match scanner.scan(&self.held, limits) {
+                Ok(Some(head)) => return Ok(Ok(head)),
+                Ok(None) => {}
+                Err(fault) => return Ok(Err(fault)),
+            }
+            if self.fill().await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Writes an answer of our own, as it is.
+    pub(crate) async fn write(&mut self, answer: &[u8]) -> io::Result<()> {
+        let io = self.io.as_mut().expect("present until drop");
+        io.write_all(answer).await?;
+        io.flush().await
+    }
+}
+
+/// Marks the connection, so that the answer can say what the parser behind cannot know.
+fn violation(connection: &Connection, violation: Violation) -> io::Error {
+    connection.violated.store(true, Ordering::Relaxed);
+    io::Error::new(io::ErrorKind::InvalidData, violation)
+}
+
+impl AsyncRead for Downstream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.held.is_empty() {
+            let offered = this.held.len().min(buf.remaining());
+            let passed = this.gate.pass(&this.held[..offered]).map_err(|v| violation(&this.connection, v))?;
+            buf.put_slice(&this.held[..passed]);
+            this.held.advance(passed);
+            // Nothing passed: the message is complete and the next one waits. Whoever reads on only wants to
+            // know whether the caller is still there, and will be dropped when the answer is written.
+            return if passed > 0 || offered == 0 { Poll::Ready(Ok(())) } else { Poll::Pending };
+        }
+        let before = buf.filled().len();
+        let io = this.io.as_mut().expect("present until drop");
+        ready!(Pin::new(io).poll_read(cx, buf))?;
+        let read = buf.filled().len() - before;
+        if read == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let passed = this.gate.pass(&buf.filled()[before..]).map_err(|v| violation(&this.connection, v))?;
+        if passed < read {
+            this.held.extend_from_slice(&buf.filled()[before + passed..]);
+            buf.set_filled(before + passed);
+        }
+        if passed > 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+impl AsyncWrite for Downstream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(self.get_mut().io.as_mut().expect("present until drop")).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().io.as_mut().expect("present until drop")).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().io.as_mut().expect("present until drop")).poll_shutdown(cx)
+    }
+}
+
+impl Drop for Downstream {
+    fn drop(&mut self) {
+        let (Some(io), Ok(runtime)) = (self.io.take(), tokio::runtime::Handle::try_current()) else { return };
+        let unread = !self.gate.is_complete() || !self.held.is_empty();
+        runtime.spawn(async move { tokio::time::timeout(LINGER, linger(io, unread)).await });
+    }
+}
+
+/// Ends our side; with `unread` bytes on the way, takes them in first: a socket that is closed with bytes
+/// unread resets the connection, and the caller loses the answer.
+async fn linger(mut io: BufWriter<Transport>, unread: bool) {
+    let _ = io.shutdown().await;
+    let mut left = if unread { LINGER_BYTES } else { 0 };
+    let mut sink = vec![0; left.min(16 * 1024)];
+    while left > 0 {
+        match io.read(&mut sink).await {
+            Ok(read @ 1..) => left = left.saturating_sub(read),
+            _ => return,
+        }
+    }
+}
+
+#[async_trait]
+impl Shutdown for Downstream {
+    async fn shutdown(&mut self) {
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for Downstream {
+    fn id(&self) -> RawFd {
+        self.fd
+    }
+}
+
+impl Ssl for Downstream {}
+
+impl GetTimingDigest for Downstream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Downstream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        Some(Arc::clone(&self.proxy))
+    }
+}
+
+impl GetSocketDigest for Downstream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(Arc::clone(&self.socket))
+    }
+}
+
+impl Peek for Downstream {}

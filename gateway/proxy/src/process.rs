@@ -1,0 +1,259 @@
+//! The process: started part by part, and drained in the order in which nothing is lost.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway_snapshot::{FORMAT, Snapshot};
+use gateway_spool::{OpenError, Sealer, Spool};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{self, Admin};
+use crate::clock::{Clock, wall_us};
+use crate::config::Config;
+use crate::handler::Gateway;
+use crate::in_flight::InFlight;
+use crate::lease::Leases;
+use crate::listen::{Open, Ports, Server, provider};
+use crate::options::Options;
+use crate::reload::Reload;
+use crate::service::Service;
+use crate::shared::{Parts, Shared};
+use crate::ship::{SealAge, Sealing, Shipper, seal};
+use crate::source::{FileSource, StateDir, StateError};
+use crate::status::{Board, Status};
+use crate::telemetry::{AccessLog, Spans};
+use crate::upstream::Interner;
+
+/// How long the last segments are shipped when the process ends.
+const LAST_SHIPMENT: Duration = Duration::from_secs(10);
+/// How long the admin endpoint's last answers may take.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// How long cut connections have for their records.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The spool in it.
+    #[error(transparent)]
+    Spool(#[from] OpenError),
+    /// The admin endpoint.
+    #[error("admin endpoint: cannot bind {address}: {problem}; choose another address or port")]
+    Admin {
+        /// Where it should have been.
+        address: SocketAddr,
+        /// What the system says.
+        problem: std::io::Error,
+    },
+    /// A thread of ours.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// The client for the analytics service.
+    #[error("cannot set up the client for the analytics service: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// A gateway that runs.
+pub struct Process {
+    shared: Arc<Shared>,
+    admin: Arc<Admin>,
+    admin_address: SocketAddr,
+    drain_delay: Duration,
+    down: watch::Sender<bool>,
+    kill: CancellationToken,
+    tracker: TaskTracker,
+    reload: Part,
+    leases: Part,
+    shipper: Part,
+    sealing: Sealing,
+    stop_sealing: CancellationToken,
+    endpoint: Part,
+}
+
+/// A task and the way to end it.
+struct Part {
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Part {
+    fn spawn<F: Future<Output = ()> + Send + 'static>(work: impl FnOnce(CancellationToken) -> F) -> Self {
+        let stop = CancellationToken::new();
+        Self { task: tokio::spawn(work(stop.clone())), stop }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        let _ = self.task.await;
+    }
+}
+
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Process").field("admin", &self.admin_address).finish_non_exhaustive()
+    }
+}
+
+impl Process {
+    /// Starts a gateway on the present tokio runtime, which must have several threads. It serves the last good
+    /// snapshot, if there is one, before this returns.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        provider();
+        let state = StateDir::open(&options.state_dir)?;
+        let (spool, sealer) = open_spool(&options)?;
+        let clock = Clock::new(spool.clone());
+        let leases = Arc::new(Leases::new(&spool, clock.clone(), options.analytics.is_some()));
+        let in_flight = Arc::<InFlight>::default();
+        let (otlp, endpoint) = watch::channel(None);
+        let shared = Arc::new(Shared::new(
+            empty_config(),
+            Parts {
+                spool: spool.clone(),
+                clock,
+                leases: Arc::clone(&leases),
+                in_flight: Arc::clone(&in_flight),
+                spans: Spans::start(endpoint),
+                access_log: AccessLog::start().map_err(Error::Thread)?,
+            },
+        ));
+        let (stop_sealing, seal_age) = (CancellationToken::new(), Arc::<SealAge>::default());
+        let sealing = seal(sealer, Arc::clone(&seal_age), stop_sealing.clone()).map_err(Error::Thread)?;
+        let service = options.analytics.as_ref().map(Service::new).transpose()?;
+        let (down, shutdown) = watch::channel(false);
+        let server = Arc::new(Server {
+            application: Gateway::new(Arc::clone(&shared), options.upstream_connections),
+            shutdown,
+            kill: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+            open: Arc::<Open>::default(),
+        });
+        let board = Arc::<Board>::default();
+        let admin = Arc::new(Admin {
+            shared: Arc::clone(&shared),
+            board: Arc::clone(&board),
+            open: Arc::clone(&server.open),
+            token: options.admin_token.clone(),
+        });
+        let stop_admin = CancellationToken::new();
+        let (admin_address, admin_task) = admin::serve(options.admin, Arc::clone(&admin), stop_admin.clone())
+            .await
+            .map_err(|problem| Error::Admin { address: options.admin, problem })?;
+        let (kill, tracker) = (server.kill.clone(), server.tracker.clone());
+        let mut reload = Reload {
+            shared: Arc::clone(&shared),
+            ports: Ports::new(server, options.address, options.reuse_port),
+            port_map: options.port_map,
+            state,
+            board,
+            otlp,
+            served: None,
+            unbound: Vec::new(),
+        };
+        reload.start_from_last_good();
+        let source = FileSource::new(&options.snapshot);
+        Ok(Self {
+            shared,
+            admin,
+            admin_address,
+            drain_delay: options.drain_delay,
+            down,
+            kill,
+            tracker,
+            reload: Part::spawn(|stop| reload.run(source, stop)),
+            leases: lease_part(leases, service.clone(), in_flight),
+            shipper: shipper_part(spool, service, seal_age),
+            sealing,
+            stop_sealing,
+            endpoint: Part { task: admin_task, stop: stop_admin },
+        })
+    }
+
+    /// Address of the admin endpoint.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// The state of the process.
+    pub fn status(&self) -> Status {
+        self.admin.status()
+    }
+
+    /// Serves until `shutdown`, then drains: no longer ready; no new connections; running requests to their
+    /// end, within the snapshot's drain time; leases returned; usage sealed and shipped.
+    pub async fn run(self, shutdown: CancellationToken) {
+        shutdown.cancelled().await;
+        tracing::info!("draining");
+        self.shared.drain();
+        tokio::time::sleep(self.drain_delay).await;
+        self.reload.end().await;
+        let _ = self.down.send(true);
+        self.tracker.close();
+        let patience = Duration::from_millis(self.shared.config.load().settings.drain_timeout_ms);
+        if tokio::time::timeout(patience, self.tracker.wait()).await.is_err() {
+            tracing::warn!(
+                running = self.shared.in_flight.count(),
+                "the drain time is over: cutting what still runs"
+            );
+            self.kill.cancel();
+            let _ = tokio::time::timeout(LAST_RECORDS, self.tracker.wait()).await;
+        }
+        self.leases.end().await;
+        self.stop_sealing.cancel();
+        self.sealing.closed().await;
+        self.shipper.end().await;
+        let _ = tokio::time::timeout(LAST_ANSWERS, self.endpoint.end()).await;
+        tracing::info!("drained");
+    }
+}
+
+/// Runs a gateway until `shutdown`, and drains it.
+pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+    Process::start(options).await?.run(shutdown).await;
+    Ok(())
+}
+
+fn open_spool(options: &Options) -> Result<(Spool, Sealer), OpenError> {
+    let spool_options = gateway_spool::Options {
+        shards: u8::try_from(options.threads.clamp(1, 32)).unwrap_or(1),
+        budget_bytes: options.spool_bytes,
+        ..gateway_spool::Options::default()
+    };
+    let (spool, sealer) = Spool::open(&options.state_dir.join("spool"), spool_options, wall_us())?;
+    for note in spool.notes() {
+        tracing::warn!(note, "found in the spool");
+    }
+    Ok((spool, sealer))
+}
+
+/// Serves nothing until the first snapshot comes.
+fn empty_config() -> Config {
+    let empty = Snapshot { format: FORMAT, ..Snapshot::default() };
+    let intern: Interner = Arc::new(|_: &str| analytics_record::NameId::NONE);
+    let prepared = Config::prepare(&empty, None, &std::collections::BTreeMap::new(), &intern);
+    prepared.unwrap_or_else(|errors| unreachable!("an empty snapshot is sound: {errors:?}")).0
+}
+
+fn lease_part(leases: Arc<Leases>, service: Option<Service>, in_flight: Arc<InFlight>) -> Part {
+    Part::spawn(|stop| async move {
+        match service {
+            Some(service) => leases.run(service, in_flight, stop).await,
+            None => stop.cancelled().await,
+        }
+    })
+}
+
+fn shipper_part(spool: Spool, service: Option<Service>, seal_age: Arc<SealAge>) -> Part {
+    Part::spawn(|stop| async move {
+        match service {
+            Some(service) => Shipper::new(spool, service, seal_age).run(stop, LAST_SHIPMENT).await,
+            None => stop.cancelled().await,
+        }
+    })
+}

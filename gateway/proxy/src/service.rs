@@ -1,0 +1,87 @@
+//! HTTP to the analytics service: JSON in, JSON out, with a token and a time limit. Never retries by itself.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::options::Analytics;
+
+/// For one message; segments may take longer on a slow store.
+const PATIENCE: Duration = Duration::from_secs(2);
+const SEGMENT_PATIENCE: Duration = Duration::from_secs(35);
+/// Longest answer that is read.
+const LONGEST: usize = 8 << 20;
+
+/// The service did not give a usable answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServiceError {
+    /// No connection, or no answer in time.
+    #[error("no answer: {0}")]
+    Away(#[source] reqwest::Error),
+    /// Another status than 200.
+    #[error("status {0}")]
+    Status(u16),
+    /// An answer that is not what was agreed on.
+    #[error("an answer that cannot be used: {0}")]
+    Answer(String),
+}
+
+/// The service; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    client: reqwest::Client,
+    options: Analytics,
+}
+
+impl Service {
+    /// The service at an address.
+    pub(crate) fn new(options: &Analytics) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(PATIENCE)
+            .build()?;
+        let url = options.url.trim_end_matches('/').to_owned();
+        Ok(Self { client, options: Analytics { url, token: options.token.clone() } })
+    }
+
+    /// Sends `body` as JSON.
+    pub(crate) async fn post<B: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<A, ServiceError> {
+        let request = self.client.post(self.url(path)).json(body).timeout(PATIENCE);
+        self.send(request).await
+    }
+
+    /// Sends a sealed segment.
+    pub(crate) async fn put<A: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<A, ServiceError> {
+        let request = self.client.put(self.url(path)).body(body).timeout(SEGMENT_PATIENCE);
+        self.send(request.header("content-type", "application/octet-stream")).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.options.url)
+    }
+
+    async fn send<A: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<A, ServiceError> {
+        let mut answer = request.bearer_auth(&self.options.token).send().await.map_err(ServiceError::Away)?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(ServiceError::Status(answer.status().as_u16()));
+        }
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(ServiceError::Away)? {
+            if body.len() + piece.len() > LONGEST {
+                return Err(ServiceError::Answer("it is too long".to_owned()));
+            }
+            body.extend_from_slice(&piece);
+        }
+        serde_json::from_slice(&body).map_err(|error| ServiceError::Answer(error.to_string()))
+    }
+}

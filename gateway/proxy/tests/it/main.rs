@@ -1,0 +1,18 @@
+//! The gateway in process: real sockets, real certificates, real clients, an upstream and an analytics service of
+//! our own on loopback.
+
+// Clippy lets tests unwrap, but not what tests call.
+#![allow(clippy::unwrap_used)]
+
+mod analytics;
+mod rig;
+mod snapshot;
+mod upstream;
+
+mod edges;
+mod framing;
+mod life;
+mod proxying;
+mod reload;
+mod telemetry;
+mod usage;

@@ -1,0 +1,133 @@
+//! The compiled configuration that a gateway serves: plain, checked, immutable data.
+//!
+//! `operator-compile` makes a [`Snapshot`] (for gateways) and a [`Catalog`] (for analytics) from resources;
+//! both travel as JSON. Every entry is keyed by the name of the resource that it came from and points up at
+//! its parent, so one changed resource is one changed entry ([`Snapshot::diff`]).
+//!
+//! Nothing here reads files, clocks or Kubernetes, and nothing here decides about a request: that is
+//! `gateway-pipeline`. Values are already checked: a host, path or header name in a snapshot is valid.
+
+mod backend;
+mod catalog;
+mod consumer;
+mod diff;
+mod filter;
+mod lint;
+mod listener;
+mod pattern;
+mod policy;
+mod route;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use backend::{Backend, BackendProtocol, BackendTls, Endpoint};
+pub use catalog::{AlertChannel, AlertRule, Catalog, CatalogConsumer, CatalogLimit, Price};
+pub use consumer::{Consumer, Credential, Plan, Product, Rate, Stage, Subscription, SubscriptionState};
+pub use diff::Diff;
+pub use filter::{Cors, DirectResponse, Filter, HeaderEdit, Mirror, PathRewrite, Redirect, Rewrite};
+pub use lint::{Finding, lint};
+pub use listener::{Certificate, Listener, ListenerProtocol, ListenerTls};
+pub use pattern::{REGEX_SIZE_LIMIT, regex_of};
+pub use policy::{ApiKeySource, AuthPolicy, Dimension, QuotaPolicy, RateLimitPolicy};
+pub use route::{
+    BackendChoice, BackendRef, HeaderMatch, Hostname, Match, PathMatch, QueryMatch, Retry, Route, RouteKind,
+    Rule, Attachment, StringMatch, Timeouts,
+};
+
+/// `namespace/name` of the resource that an entry came from; parts below it are appended with more slashes
+/// (a listener is `namespace/gateway/listener`).
+pub type Key = String;
+
+/// The format of this crate's types on the wire. A gateway refuses any other.
+pub const FORMAT: u32 = 1;
+
+/// Everything that a gateway needs to serve, complete in itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Always [`FORMAT`].
+    pub format: u32,
+    /// Names this content: equal versions mean equal content. Hex, made by the compiler.
+    pub version: String,
+    /// Limits and behaviour of the process as a whole.
+    pub settings: Settings,
+    /// By `namespace/gateway/listener`.
+    pub listeners: BTreeMap<Key, Listener>,
+    /// By `namespace/secret`.
+    pub certificates: BTreeMap<Key, Certificate>,
+    /// By `kind/namespace/name`, kind in lower case (`httproute/shop/orders`).
+    pub routes: BTreeMap<Key, Route>,
+    /// By `namespace/name:port` of a Service, or `namespace/name` of an XBackend.
+    pub backends: BTreeMap<Key, Backend>,
+    /// AuthPolicies that some rule uses.
+    pub auth_policies: BTreeMap<Key, AuthPolicy>,
+    /// RateLimitPolicies that some rule uses.
+    pub rate_limit_policies: BTreeMap<Key, RateLimitPolicy>,
+    /// QuotaPolicies that some rule uses.
+    pub quota_policies: BTreeMap<Key, QuotaPolicy>,
+    /// ApiProducts that some rule belongs to.
+    pub products: BTreeMap<Key, Product>,
+    /// Plans that some subscription uses.
+    pub plans: BTreeMap<Key, Plan>,
+    /// All consumers.
+    pub consumers: BTreeMap<Key, Consumer>,
+    /// All subscriptions, whatever their state.
+    pub subscriptions: BTreeMap<Key, Subscription>,
+}
+
+/// Limits of a gateway process; each has a default and none is infinite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Open downstream connections, over all listeners.
+    pub max_connections: u32,
+    /// Sum of the lengths of all request header names and values, in bytes.
+    pub max_header_bytes: u32,
+    /// Number of request header fields.
+    pub max_headers: u32,
+    /// Length of the request target, in bytes.
+    pub max_uri_bytes: u32,
+    /// Request body, in bytes.
+    pub max_body_bytes: u64,
+    /// Time from accept to the end of the TLS handshake, and for each request head, in milliseconds.
+    pub header_timeout_ms: u64,
+    /// Idle time of a downstream keep-alive connection, in milliseconds.
+    pub idle_timeout_ms: u64,
+    /// A request without a timeout of its own, in milliseconds.
+    pub request_timeout_ms: u64,
+    /// Establishing an upstream connection, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// Time for running requests to end after SIGTERM, in milliseconds.
+    pub drain_timeout_ms: u64,
+    /// Addresses whose `X-Forwarded-*` and `X-Request-Id` fields are believed (CIDR).
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Write a JSON access log to standard output.
+    pub access_log: bool,
+    /// Where spans go, by OTLP over HTTP (for example `http://127.0.0.1:4318`); none: no spans.
+    pub otlp_endpoint: Option<String>,
+    /// Share of requests that get a span when the caller did not decide, in thousandths.
+    pub trace_per_mille: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_connections: 20_000,
+            max_header_bytes: 64 * 1024,
+            max_headers: 128,
+            max_uri_bytes: 8 * 1024,
+            max_body_bytes: 64 * 1024 * 1024,
+            header_timeout_ms: 10_000,
+            idle_timeout_ms: 75_000,
+            request_timeout_ms: 60_000,
+            connect_timeout_ms: 2_000,
+            drain_timeout_ms: 30_000,
+            trusted_proxies: Vec::new(),
+            access_log: false,
+            otlp_endpoint: None,
+            trace_per_mille: 10,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Broken invariants of a snapshot. The compiler never makes one; the operator asks before publishing and
+//! the gateway before swapping, so that a bug or a damaged file is refused by name instead of being served.
+
+use crate::{BackendRef, FORMAT, Filter, ListenerProtocol, Route, Rule, Snapshot};
+
+/// One broken invariant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Kind and key of the entry.
+    pub object: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.object, self.problem)
+    }
+}
+
+/// All broken invariants, in a stable order; empty when the snapshot can be served.
+pub fn lint(snapshot: &Snapshot) -> Vec<Finding> {
+    let mut report = Report { snapshot, findings: Vec::new() };
+    if snapshot.format != FORMAT {
+        report.add("snapshot", format!("format is {}, this gateway reads {FORMAT}", snapshot.format));
+    }
+    report.listeners();
+    for (key, route) in &snapshot.routes {
+        report.route(key, route);
+    }
+    report.subscriptions();
+    report.findings
+}
+
+struct Report<'a> {
+    snapshot: &'a Snapshot,
+    findings: Vec<Finding>,
+}
+
+impl Report<'_> {
+    fn add(&mut self, object: &str, problem: impl Into<String>) {
+        self.findings.push(Finding { object: object.to_owned(), problem: problem.into() });
+    }
+
+    fn listeners(&mut self) {
+        for (key, listener) in &self.snapshot.listeners {
+            let object = format!("listener {key}");
+            if (listener.protocol == ListenerProtocol::Https) != listener.tls.is_some() {
+                self.add(&object, "protocol and tls do not agree");
+            }
+            for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+                if !self.snapshot.certificates.contains_key(certificate) {
+                    self.add(&object, format!("certificate {certificate} is missing"));
+                }
+            }
+        }
+    }
+
+    fn route(&mut self, key: &str, route: &Route) {
+        let object = format!("route {key}");
+        for attachment in &route.attachments {
+            if !self.snapshot.listeners.contains_key(&attachment.listener) {
+                self.add(&object, format!("listener {} is missing", attachment.listener));
+            }
+        }
+        for (index, rule) in route.rules.iter().enumerate() {
+            self.rule(&format!("{object} rule {index}"), rule);
+        }
+    }
+
+    fn rule(&mut self, object: &str, rule: &Rule) {
+        if rule.matches.is_empty() {
+            self.add(object, "no match");
+        }
+        for choice in &rule.backends {
+            self.backend(object, &choice.backend);
+            self.filters(object, &choice.filters);
+        }
+        self.filters(object, &rule.filters);
+        let snapshot = self.snapshot;
+        for key in rule.auth.iter().filter(|key| !snapshot.auth_policies.contains_key(*key)) {
+            self.add(object, format!("auth policy {key} is missing"));
+        }
+        for key in rule.rate_limits.iter().filter(|key| !snapshot.rate_limit_policies.contains_key(*key)) {
+            self.add(object, format!("rate limit policy {key} is missing"));
+        }
+        for key in rule.quotas.iter().filter(|key| !snapshot.quota_policies.contains_key(*key)) {
+            self.add(object, format!("quota policy {key} is missing"));
+        }
+        for key in rule.product.iter().filter(|key| !snapshot.products.contains_key(*key)) {
+            self.add(object, format!("product {key} is missing"));
+        }
+    }
+
+    fn filters(&mut self, object: &str, filters: &[Filter]) {
+        for filter in filters {
+            if let Filter::Mirror(mirror) = filter {
+                self.backend(object, &mirror.backend);
+                if mirror.denominator == 0 {
+                    self.add(object, "mirror denominator is 0");
+                }
+            }
+        }
+    }
+
+    fn backend(&mut self, object: &str, backend: &BackendRef) {
+        if let BackendRef::To(key) = backend
+            && !self.snapshot.backends.contains_key(key)
+        {
+            self.add(object, format!("backend {key} is missing"));
+        }
+    }
+
+    fn subscriptions(&mut self) {
+        for (key, subscription) in &self.snapshot.subscriptions {
+            let object = format!("subscription {key}");
+            if !self.snapshot.consumers.contains_key(&subscription.consumer) {
+                self.add(&object, format!("consumer {} is missing", subscription.consumer));
+            }
+            if !self.snapshot.plans.contains_key(&subscription.plan) {
+                self.add(&object, format!("plan {} is missing", subscription.plan));
+            }
+        }
+    }
+}

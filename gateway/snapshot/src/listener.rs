@@ -1,0 +1,68 @@
+//! Listeners and the certificates that they serve.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Hostname, Key};
+
+/// One listener of a Gateway. Listeners that share a port are told apart by hostname.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// `namespace/name` of its Gateway.
+    pub gateway: Key,
+    /// Its name within the Gateway.
+    pub name: String,
+    /// TCP port. 0 lets the system choose; the gateway's status tells which.
+    pub port: u16,
+    /// What is spoken on the port.
+    pub protocol: ListenerProtocol,
+    /// Only requests for this host, or for all when absent.
+    pub hostname: Option<Hostname>,
+    /// Present exactly when the protocol is HTTPS.
+    pub tls: Option<ListenerTls>,
+}
+
+/// What a listener speaks downstream; HTTP/2 is negotiated in both cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ListenerProtocol {
+    /// Plain TCP: HTTP/1.1, or HTTP/2 with prior knowledge (RFC 9113, 3.3).
+    Http,
+    /// TLS terminated here.
+    Https,
+}
+
+/// Termination of TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTls {
+    /// Certificates in order of preference; the first that fits the server name is served.
+    pub certificates: Vec<Key>,
+}
+
+/// A certificate chain and its private key, checked to belong together.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// PEM, leaf first.
+    pub chain: String,
+    /// PEM (PKCS#8, PKCS#1 or SEC1).
+    pub key: String,
+    /// DNS names of the leaf.
+    pub names: Vec<String>,
+    /// Serial number of the leaf, hex.
+    pub serial: String,
+    /// End of validity, seconds since 1970.
+    pub not_after: i64,
+}
+
+impl std::fmt::Debug for Certificate {
+    // The private key must not reach a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate")
+            .field("names", &self.names)
+            .field("serial", &self.serial)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,47 @@
+//! The one way in which a regular expression of a snapshot is compiled, so that what the compiler accepts the
+//! gateway accepts too.
+
+use regex::{Error, Regex, RegexBuilder};
+
+/// Bytes that one compiled expression may need.
+pub const REGEX_SIZE_LIMIT: usize = 256 * 1024;
+
+/// Levels of nesting that an expression may have.
+const NEST_LIMIT: u32 = 32;
+
+/// `pattern` over the whole value, in linear time and bounded size.
+///
+/// # Errors
+/// As the `regex` crate words them: syntax, or more than [`REGEX_SIZE_LIMIT`] bytes.
+pub fn regex_of(pattern: &str) -> Result<Regex, Error> {
+    // Alone first: `a)|(b` must not close the group that anchors it.
+    build(pattern)?;
+    build(&format!("^(?:{pattern})$"))
+}
+
+fn build(pattern: &str) -> Result<Regex, Error> {
+    RegexBuilder::new(pattern)
+        .size_limit(REGEX_SIZE_LIMIT)
+        .dfa_size_limit(REGEX_SIZE_LIMIT)
+        .nest_limit(NEST_LIMIT)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_covers_the_whole_value() {
+        let digits = regex_of("[0-9]+|x").unwrap();
+        assert!(digits.is_match("12") && digits.is_match("x"));
+        assert!(!digits.is_match("12a") && !digits.is_match("ax"));
+    }
+
+    #[test]
+    fn size_and_nesting_are_bounded() {
+        assert!(regex_of(r"(\w{1000}){1000}").is_err());
+        assert!(regex_of(&format!("{}a{}", "(".repeat(40), ")".repeat(40))).is_err());
+        assert!(regex_of("a)|(b").is_err());
+    }
+}

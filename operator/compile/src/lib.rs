@@ -1,0 +1,59 @@
+//! Resources → what gateways serve, what analytics counts, and what to tell the people who wrote them.
+//!
+//! [`compile`] is one total, pure, deterministic function. It never fails: a user's mistake becomes a condition on
+//! the object that caused it, with the field and the cure, and the rest compiles as if the object were absent (an
+//! AuthPolicy or ApiProduct with a mistake stays in force in its strictest form, so that nothing opens by accident).
+//! It reads no file, clock or cluster; [`resources::read`] makes resources from text.
+//!
+//! Steps: classes and listeners → policies and their targets → consumers, plans, products, subscriptions → routes,
+//! each by itself → entries with policies → backends that something refers to → statuses → version.
+
+mod alert;
+mod assemble;
+mod backend;
+mod certificate;
+mod check;
+mod diagnostic;
+mod field;
+mod fleet;
+mod listener;
+mod object;
+mod options;
+mod order;
+mod policy;
+mod problem;
+mod reference;
+pub mod resources;
+mod route;
+mod status;
+mod statuses;
+mod subscription;
+mod version;
+mod world;
+
+use std::collections::BTreeMap;
+
+pub use diagnostic::render;
+use gateway_snapshot::{Catalog, Snapshot};
+pub use object::ObjectRef;
+pub use options::{CONTROLLER_NAME, Options};
+pub use resources::{Diagnostic, Resources, Severity};
+pub use status::{Condition, ListenerStatus, ParentRef, ParentStatus, Status, Truth};
+
+/// What comes out of a compilation.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Compiled {
+    /// For gateways. [`gateway_snapshot::lint`] finds nothing in it.
+    pub snapshot: Snapshot,
+    /// For analytics; of the same version.
+    pub catalog: Catalog,
+    /// For the authors of the resources: one for each object that is ours.
+    pub statuses: BTreeMap<ObjectRef, Status>,
+    /// Bad news from the statuses and warnings besides, with file and line, in the order of the objects.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Compiles everything.
+pub fn compile(resources: &Resources, options: &Options) -> Compiled {
+    assemble::assemble(&world::World::new(resources, options))
+}

@@ -1,0 +1,75 @@
+//! Certificates of listeners, each Secret read once.
+
+use std::collections::BTreeMap;
+
+use crds::conditions::Reason;
+use crds::gateway_api::{self, NamespacedReference};
+use crds::k8s_openapi::api::core::v1::Secret;
+use gateway_snapshot::{Certificate, Key};
+
+use crate::certificate;
+use crate::field::Field;
+use crate::problem::Problem;
+use crate::reference::{End, grant_hint};
+use crate::resources::ObjectName;
+use crate::world::World;
+
+/// Certificates that were asked for so far, good or not.
+#[derive(Debug, Default)]
+pub(crate) struct Certificates {
+    read: BTreeMap<ObjectName, Result<Certificate, String>>,
+}
+
+impl Certificates {
+    /// The key of the certificate that a listener (in a Gateway or ListenerSet, `kind`) refers to.
+    pub(crate) fn resolve(
+        &mut self,
+        world: &World<'_>,
+        from: (&'static str, &str),
+        reference: &NamespacedReference,
+        field: &Field<'_>,
+    ) -> Result<Key, Problem> {
+        let (group, kind) =
+            (reference.group.as_deref().unwrap_or_default(), reference.kind.as_deref().unwrap_or("Secret"));
+        if (group, kind) != ("", "Secret") {
+            let message = format!("kind {kind} of group {group:?} cannot hold a certificate; use a Secret");
+            return Err(Problem::at(Reason::InvalidCertificateRef, field, message));
+        }
+        let from = End { group: gateway_api::GROUP, kind: from.0, namespace: from.1 };
+        let to = End { group, kind, namespace: reference.namespace.as_deref().unwrap_or(from.namespace) };
+        let name = ObjectName::new(to.namespace, &reference.name);
+        if !world.grants.permit(from, to, &reference.name) {
+            let message = format!("Secret {name} may not be used; {}", grant_hint(from, to));
+            return Err(Problem::at(Reason::RefNotPermitted, field, message));
+        }
+        let read = self.read.entry(name.clone()).or_insert_with(|| {
+            let secret = world.resources.secrets.get(&name);
+            secret.map_or_else(
+                || Err("does not exist; create it or correct the name".into()),
+                |secret| read(secret),
+            )
+        });
+        match read {
+            Ok(_) => Ok(name.to_string()),
+            Err(what) => {
+                Err(Problem::at(Reason::InvalidCertificateRef, field, format!("Secret {name} {what}")))
+            }
+        }
+    }
+
+    /// A certificate that [`Self::resolve`] has found.
+    pub(crate) fn get(&self, key: &str) -> Option<&Certificate> {
+        let (namespace, name) = key.split_once('/')?;
+        self.read.get(&ObjectName::new(namespace, name))?.as_ref().ok()
+    }
+}
+
+fn read(secret: &Secret) -> Result<Certificate, String> {
+    let entry = |name: &str| {
+        let bytes = secret.data.as_ref().and_then(|data| data.get(name));
+        bytes
+            .map(|bytes| bytes.0.as_slice())
+            .ok_or_else(|| format!("has no entry `{name}`; use type kubernetes.io/tls"))
+    };
+    certificate::pair(entry("tls.crt")?, entry("tls.key")?).map_err(|error| format!("is not usable: {error}"))
+}

@@ -1,0 +1,197 @@
+//! Gateways with their own listeners and those of their ListenerSets.
+
+use std::collections::BTreeMap;
+
+use crds::conditions::Reason;
+use crds::gateway_api::{self, ListenerSet, ParametersReference};
+
+use super::check::{Owner, listener};
+use super::class::parameters;
+use super::{AllowedNamespaces, Certificates, Classes, CompiledListener, admits, conflict};
+use crate::field::SPEC;
+use crate::order;
+use crate::problem::Problem;
+use crate::resources::ObjectName;
+use crate::world::World;
+
+/// A Gateway that is ours.
+#[derive(Debug)]
+pub(crate) struct CompiledGateway {
+    pub(crate) name: ObjectName,
+    /// Why none of its listeners is served.
+    pub(crate) refused: Option<Problem>,
+    /// The fleet whose settings it has: its own, or its class's.
+    pub(crate) fleet: Option<ObjectName>,
+    /// ListenerSets that are attached.
+    pub(crate) attached_sets: u32,
+}
+
+/// All Gateways that are ours, and their listeners.
+#[derive(Debug, Default)]
+pub(crate) struct Gateways {
+    /// The oldest first.
+    pub(crate) list: Vec<CompiledGateway>,
+    /// In order of precedence; those of one Gateway or ListenerSet in the order of its spec.
+    pub(crate) listeners: Vec<CompiledListener>,
+    /// ListenerSets for our Gateways, and why one is not attached.
+    pub(crate) sets: BTreeMap<ObjectName, Option<Problem>>,
+    pub(crate) certificates: Certificates,
+}
+
+impl Gateways {
+    /// The Gateway, if it is ours.
+    pub(crate) fn get(&self, name: &ObjectName) -> Option<&CompiledGateway> {
+        self.list.iter().find(|gateway| gateway.name == *name)
+    }
+
+    /// Listeners that are written in a Gateway itself, or in a ListenerSet.
+    pub(crate) fn of<'a>(
+        &'a self,
+        gateway: Option<&'a ObjectName>,
+        set: Option<&'a ObjectName>,
+    ) -> impl Iterator<Item = &'a CompiledListener> {
+        self.listeners.iter().filter(move |listener| {
+            listener.set.as_ref() == set && gateway.is_none_or(|gateway| listener.gateway == *gateway)
+        })
+    }
+}
+
+/// Compiles every Gateway whose class is ours.
+pub(crate) fn gateways(world: &World<'_>, classes: &Classes) -> Gateways {
+    let mut all = Gateways::default();
+    let mut sorted: Vec<_> = world.resources.gateways.iter().collect();
+    sorted.sort_by_key(|(_, gateway)| order::age(&gateway.metadata));
+    let mut units: Vec<Vec<CompiledListener>> = Vec::new();
+    for (name, gateway) in sorted {
+        let Some(class) = classes.get(&gateway.spec.gateway_class_name) else { continue };
+        let fleet = fleet(world, class, gateway);
+        let mut compiled =
+            CompiledGateway { name: name.clone(), refused: None, fleet: None, attached_sets: 0 };
+        match fleet.and_then(|fleet| addresses(gateway).map(|()| fleet)) {
+            Ok(fleet) => compiled.fleet = fleet,
+            Err(problem) => compiled.refused = Some(problem),
+        }
+        let owner = Owner { gateway, gateway_name: name, set: None };
+        units.push(unit(world, &mut all.certificates, &owner, &gateway.spec.listeners));
+        for (set_name, set) in sets_of(world, name) {
+            let problem = not_allowed(world, &compiled, gateway, set_name);
+            if problem.is_none() {
+                compiled.attached_sets += 1;
+                let owner = Owner { gateway, gateway_name: name, set: Some(set_name) };
+                units.push(unit(world, &mut all.certificates, &owner, &set.spec.listeners));
+            }
+            all.sets.insert(set_name.clone(), problem);
+        }
+        if let Some(problem) = &compiled.refused {
+            refuse(&mut units, name, problem);
+        }
+        all.list.push(compiled);
+    }
+    let shared = world.options.shared_ports;
+    conflict::find(&mut units, |left, right| shared || left.gateway == right.gateway);
+    all.listeners = units.into_iter().flatten().collect();
+    all
+}
+
+fn unit(
+    world: &World<'_>,
+    certificates: &mut Certificates,
+    owner: &Owner<'_>,
+    raw: &[gateway_api::Listener],
+) -> Vec<CompiledListener> {
+    let list = SPEC.key("listeners");
+    let mut out: Vec<CompiledListener> = Vec::with_capacity(raw.len());
+    for (index, raw) in raw.iter().enumerate() {
+        let field = list.index(index);
+        let mut compiled = listener(world, certificates, owner, raw, &field);
+        if out.iter().any(|earlier| earlier.name == compiled.name) {
+            compiled.refused =
+                Some(Problem::value(&field.key("name"), "is the name of two listeners; rename one"));
+        }
+        out.push(compiled);
+    }
+    out
+}
+
+fn fleet(
+    world: &World<'_>,
+    class: &Result<Option<ObjectName>, Problem>,
+    gateway: &gateway_api::Gateway,
+) -> Result<Option<ObjectName>, Problem> {
+    let of_class = class.clone().map_err(|problem| Problem {
+        reason: Reason::InvalidParameters,
+        message: format!("GatewayClass {}: {}", gateway.spec.gateway_class_name, problem.message),
+    })?;
+    let Some(local) = gateway.spec.infrastructure.as_ref().and_then(|infra| infra.parameters_ref.as_ref())
+    else {
+        return Ok(of_class);
+    };
+    let reference = ParametersReference {
+        group: local.group.clone(),
+        kind: local.kind.clone(),
+        name: local.name.clone(),
+        namespace: gateway.metadata.namespace.clone(),
+    };
+    let field = SPEC.key("infrastructure");
+    parameters(world, &reference, &field.key("parametersRef")).map(Some)
+}
+
+fn addresses(gateway: &gateway_api::Gateway) -> Result<(), Problem> {
+    let list = SPEC.key("addresses");
+    for (index, address) in gateway.spec.addresses.iter().enumerate() {
+        let kind = address.r#type.as_deref().unwrap_or("IPAddress");
+        if !matches!(kind, "IPAddress" | "Hostname") {
+            let message = format!("{kind} is not supported; use IPAddress");
+            let field = list.index(index);
+            return Err(Problem::at(Reason::UnsupportedAddress, &field.key("type"), message));
+        }
+    }
+    Ok(())
+}
+
+fn refuse(units: &mut [Vec<CompiledListener>], gateway: &ObjectName, problem: &Problem) {
+    for listener in units.iter_mut().flatten().filter(|listener| listener.gateway == *gateway) {
+        let message = format!("the Gateway is not accepted: {}", problem.message);
+        listener.refused.get_or_insert(Problem { reason: Reason::Invalid, message });
+    }
+}
+
+/// ListenerSets for a Gateway, the oldest first.
+fn sets_of<'a>(world: &World<'a>, gateway: &ObjectName) -> Vec<(&'a ObjectName, &'a ListenerSet)> {
+    let mut sets: Vec<(&ObjectName, &ListenerSet)> = world
+        .resources
+        .listener_sets
+        .iter()
+        .filter(|(name, set)| {
+            let parent = &set.spec.parent_ref;
+            let group = parent.group.as_deref().unwrap_or(gateway_api::GROUP);
+            let kind = parent.kind.as_deref().unwrap_or("Gateway");
+            (group, kind) == (gateway_api::GROUP, "Gateway")
+                && parent.name == gateway.name
+                && parent.namespace.as_deref().unwrap_or(&name.namespace) == gateway.namespace
+        })
+        .map(|(name, set)| (name, &set.value))
+        .collect();
+    sets.sort_by_key(|(_, set)| order::age(&set.metadata));
+    sets
+}
+
+fn not_allowed(
+    world: &World<'_>,
+    compiled: &CompiledGateway,
+    gateway: &gateway_api::Gateway,
+    set: &ObjectName,
+) -> Option<Problem> {
+    let raw = gateway.spec.allowed_listeners.as_ref().and_then(|allowed| allowed.namespaces.as_ref());
+    let allowed = AllowedNamespaces::of_listener_sets(raw);
+    if !admits(world, &allowed, &compiled.name.namespace, &set.namespace) {
+        let message = format!(
+            "Gateway {} does not allow ListenerSets of namespace {}; set its spec.allowedListeners",
+            compiled.name, set.namespace
+        );
+        return Some(Problem { reason: Reason::NotAllowed, message });
+    }
+    let problem = compiled.refused.as_ref()?;
+    let message = format!("Gateway {} is not accepted: {}", compiled.name, problem.message);
+    Some(Problem { reason: Reason::ParentNotAccepted, message })
+}

@@ -1,0 +1,356 @@
+//! A status for every object that is ours, and warnings that are no conditions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::conditions::{ConditionType, Reason};
+use crds::gateway_api;
+use gateway_snapshot::{Key, Snapshot};
+
+use crate::assemble::Derived;
+use crate::backend;
+use crate::diagnostic::Warning;
+use crate::fleet;
+use crate::listener::{listener_set_status, status};
+use crate::object::ObjectRef;
+use crate::order;
+use crate::policy::{PolicyKind, TargetOutcome};
+use crate::problem::Problem;
+use crate::resources::{ObjectName, Objects};
+use crate::route::mock;
+use crate::status::{Condition, ParentRef, ParentStatus, Status};
+
+/// Seconds before its end from which on a certificate is worth a warning: a week.
+const EXPIRY_WARNING: i64 = 7 * 24 * 3600;
+
+type Statuses = BTreeMap<ObjectRef, Status>;
+
+/// All statuses.
+pub(crate) fn all(derived: &Derived<'_, '_>) -> Statuses {
+    let mut out = Statuses::new();
+    gateways(derived, &mut out);
+    for route in &derived.routes {
+        if let Some(status) = route.status() {
+            out.insert(Derived::object_of(route), status);
+        }
+    }
+    ours(derived, &mut out);
+    policies(derived, &mut out);
+    backends(derived, &mut out);
+    out
+}
+
+fn gateways(derived: &Derived<'_, '_>, out: &mut Statuses) {
+    let resources = derived.world.resources;
+    for (name, class) in &derived.classes {
+        let name = ObjectName::new("", name);
+        let generation = resources.gateway_classes.get(&name).and_then(|class| class.metadata.generation);
+        let accepted = Condition::accepted_unless(class.as_ref().err());
+        out.insert(ObjectRef::new("GatewayClass", &name), Status::of(generation, vec![accepted]));
+    }
+    let attached = derived.attached();
+    for gateway in &derived.gateways.list {
+        let generation =
+            resources.gateways.get(&gateway.name).and_then(|gateway| gateway.metadata.generation);
+        let status = status(&derived.gateways, gateway, generation, &attached);
+        out.insert(ObjectRef::new("Gateway", &gateway.name), status);
+    }
+    for (name, problem) in &derived.gateways.sets {
+        let generation = resources.listener_sets.get(name).and_then(|set| set.metadata.generation);
+        let listeners: Vec<_> = derived.gateways.of(None, Some(name)).collect();
+        let status = listener_set_status(&listeners, problem.as_ref(), generation, &attached);
+        out.insert(ObjectRef::new("ListenerSet", name), status);
+    }
+}
+
+/// Kinds of ours that attach to nothing.
+fn ours(derived: &Derived<'_, '_>, out: &mut Statuses) {
+    let resources = derived.world.resources;
+    for (name, fleet) in &resources.gateway_fleets {
+        let accepted = Condition::accepted_unless(fleet::settings(&fleet.spec).err().as_ref());
+        out.insert(
+            ObjectRef::new("GatewayFleet", name),
+            Status::of(fleet.metadata.generation, vec![accepted]),
+        );
+    }
+    for (name, policy) in &resources.transform_policies {
+        let problem = mock(policy).err().map(|message| Problem { reason: Reason::Invalid, message });
+        let status =
+            Status::of(policy.metadata.generation, vec![Condition::accepted_unless(problem.as_ref())]);
+        out.insert(ObjectRef::new("TransformPolicy", name), status);
+    }
+    for (name, plan) in &resources.plans {
+        let problem = derived.plans.get(&name.to_string()).and_then(|plan| plan.as_ref().err());
+        let status = Status::of(plan.metadata.generation, vec![Condition::accepted_unless(problem)]);
+        out.insert(ObjectRef::new("Plan", name), status);
+    }
+    conditions(
+        out,
+        "Consumer",
+        &resources.consumers,
+        |object| object.metadata.generation,
+        |key| derived.consumers.get(key).map(|consumer| consumer.conditions.clone()),
+    );
+    conditions(
+        out,
+        "Subscription",
+        &resources.subscriptions,
+        |object| object.metadata.generation,
+        |key| derived.subscriptions.get(key).map(|subscription| subscription.conditions.clone()),
+    );
+    for (name, policy) in &resources.alert_policies {
+        let Some(alert) = derived.alerts.get(&name.to_string()) else { continue };
+        let ancestors =
+            vec![ParentStatus { parent: itself("AlertPolicy", name), conditions: alert.conditions.clone() }];
+        let status = Status { generation: policy.metadata.generation, ancestors, ..Status::default() };
+        out.insert(ObjectRef::new("AlertPolicy", name), status);
+    }
+}
+
+fn conditions<T>(
+    out: &mut Statuses,
+    kind: &'static str,
+    objects: &Objects<T>,
+    generation: fn(&T) -> Option<i64>,
+    found: impl Fn(&Key) -> Option<Vec<Condition>>,
+) {
+    for (name, object) in objects {
+        if let Some(conditions) = found(&name.to_string()) {
+            out.insert(ObjectRef::new(kind, name), Status::of(generation(object), conditions));
+        }
+    }
+}
+
+fn itself(kind: &str, name: &ObjectName) -> ParentRef {
+    ParentRef {
+        group: Some(crds::GROUP.to_owned()),
+        kind: Some(kind.to_owned()),
+        name: name.name.clone(),
+        ..ParentRef::default()
+    }
+}
+
+/// Kinds that attach to routes and Gateways.
+fn policies(derived: &Derived<'_, '_>, out: &mut Statuses) {
+    for ((kind, key), outcomes) in &derived.policies.outcomes {
+        let Some((namespace, name)) = key.split_once('/') else { continue };
+        let name = ObjectName::new(namespace, name);
+        let mut targets: Vec<ParentStatus> = outcomes
+            .iter()
+            .map(|outcome| ParentStatus {
+                parent: outcome.parent.clone(),
+                conditions: policy_conditions(derived, *kind, key, outcome),
+            })
+            .collect();
+        if targets.is_empty() {
+            let outcome = TargetOutcome { parent: itself(kind.name(), &name), problem: None };
+            let conditions = policy_conditions(derived, *kind, key, &outcome);
+            targets.push(ParentStatus { parent: outcome.parent, conditions });
+        }
+        let generation = generation(derived, *kind, &name);
+        let status = Status { generation, ancestors: targets, ..Status::default() };
+        out.insert(ObjectRef::new(kind.name(), &name), status);
+    }
+}
+
+fn generation(derived: &Derived<'_, '_>, kind: PolicyKind, name: &ObjectName) -> Option<i64> {
+    let resources = derived.world.resources;
+    match kind {
+        PolicyKind::Auth => resources.auth_policies.get(name)?.metadata.generation,
+        PolicyKind::RateLimit => resources.rate_limit_policies.get(name)?.metadata.generation,
+        PolicyKind::Quota => resources.quota_policies.get(name)?.metadata.generation,
+        PolicyKind::Product => resources.api_products.get(name)?.metadata.generation,
+    }
+}
+
+fn policy_conditions(
+    derived: &Derived<'_, '_>,
+    kind: PolicyKind,
+    key: &Key,
+    outcome: &TargetOutcome,
+) -> Vec<Condition> {
+    let content = match kind {
+        PolicyKind::Auth => {
+            derived.contents.auth.get(key).and_then(|(_, problem)| problem.as_ref()).map(|problem| {
+                let message = format!("{}; until then nobody passes where it is attached", problem.message);
+                Problem { reason: problem.reason, message }
+            })
+        }
+        PolicyKind::RateLimit => {
+            derived.contents.rate_limits.get(key).and_then(|content| content.as_ref().err()).cloned()
+        }
+        PolicyKind::Quota => {
+            derived.contents.quotas.get(key).and_then(|content| content.as_ref().err()).cloned()
+        }
+        PolicyKind::Product => derived.products.get(key).and_then(|product| product.refused.clone()),
+    };
+    let problem = outcome.problem.as_ref().or(content.as_ref());
+    let mut conditions = vec![Condition::accepted_unless(problem)];
+    if kind == PolicyKind::Product {
+        let unresolved = derived.products.get(key).map_or(&[][..], |product| &product.unresolved);
+        conditions.push(Condition::resolved_refs(unresolved));
+    }
+    let used = derived.uses.get(&(kind, key.clone())).filter(|_| problem.is_none());
+    if let Some(used) = used {
+        conditions.push(match &used.overridden_by {
+            Some(winner) if !used.enforced => {
+                let message = format!("{} {winner} is more specific for every rule in reach", kind.name());
+                Condition::no(ConditionType::Enforced, Reason::Overridden, message)
+            }
+            Some(winner) => {
+                let message = format!("but not for rules where {} {winner} is more specific", kind.name());
+                Condition::yes(ConditionType::Enforced, Reason::Accepted).saying(message)
+            }
+            None => Condition::yes(ConditionType::Enforced, Reason::Accepted),
+        });
+    }
+    conditions
+}
+
+/// XBackends and BackendTLSPolicies: one entry for each Gateway through which they are reached.
+fn backends(derived: &Derived<'_, '_>, out: &mut Statuses) {
+    let resources = derived.world.resources;
+    let reached = derived.gateways_of_backends();
+    let none = BTreeSet::new();
+    let through = |gateways: &BTreeSet<ObjectName>, conditions: &[Condition]| -> Vec<ParentStatus> {
+        gateways
+            .iter()
+            .map(|gateway| ParentStatus { parent: gateway_ref(gateway), conditions: conditions.to_vec() })
+            .collect()
+    };
+    for (name, backend) in &resources.backends {
+        let gateways = reached.get(&("XBackend", name.clone())).unwrap_or(&none);
+        let problem = backend::check_external(derived.world, backend).err();
+        let ancestors = through(gateways, &[Condition::accepted_unless(problem.as_ref())]);
+        if !ancestors.is_empty() {
+            let status = Status { generation: backend.metadata.generation, ancestors, ..Status::default() };
+            out.insert(ObjectRef::new("XBackend", name), status);
+        }
+    }
+    for (name, policy) in &resources.backend_tls_policies {
+        let Some(outcome) = derived.world.backend_tls.outcomes.get(&order::key(&policy.metadata)) else {
+            continue;
+        };
+        let gateways: BTreeSet<ObjectName> = policy
+            .spec
+            .target_refs
+            .iter()
+            .filter_map(|target| reached.get(&("Service", ObjectName::new(&name.namespace, &target.name))))
+            .flatten()
+            .cloned()
+            .collect();
+        let ancestors = through(&gateways, outcome);
+        if !ancestors.is_empty() {
+            let status = Status { generation: policy.metadata.generation, ancestors, ..Status::default() };
+            out.insert(ObjectRef::new("BackendTLSPolicy", name), status);
+        }
+    }
+}
+
+fn gateway_ref(name: &ObjectName) -> ParentRef {
+    ParentRef {
+        group: Some(gateway_api::GROUP.to_owned()),
+        kind: Some("Gateway".to_owned()),
+        namespace: Some(name.namespace.clone()),
+        name: name.name.clone(),
+        ..ParentRef::default()
+    }
+}
+
+/// What is worth saying although no condition says it.
+pub(crate) fn warnings(derived: &Derived<'_, '_>, snapshot: &Snapshot, out: &mut Vec<Warning>) {
+    for route in &derived.routes {
+        let object = Derived::object_of(route);
+        out.extend(
+            route.foreign.iter().map(|message| Warning { object: object.clone(), message: message.clone() }),
+        );
+    }
+    let resources = derived.world.resources;
+    for (name, gateway) in &resources.gateways {
+        let class = ObjectName::new("", &gateway.spec.gateway_class_name);
+        if !resources.gateway_classes.contains_key(&class) {
+            let message = format!(
+                "GatewayClass {class} does not exist, so nobody serves this Gateway; create one with controllerName {}",
+                derived.world.options.controller_name
+            );
+            out.push(Warning { object: ObjectRef::new("Gateway", name), message });
+        }
+    }
+    unreached(derived, out);
+    certificates(derived, snapshot, out);
+    for (key, backend) in &snapshot.backends {
+        if backend.endpoints.is_empty() {
+            let service = key.split(':').next().unwrap_or_default();
+            let (namespace, name) = service.split_once('/').unwrap_or_default();
+            let message =
+                format!("port {key} has no ready endpoint in any EndpointSlice, so requests to it get 503");
+            out.push(Warning {
+                object: ObjectRef::new("Service", &ObjectName::new(namespace, name)),
+                message,
+            });
+        }
+    }
+}
+
+/// Mistakes in objects that have no status yet, because no route of ours leads to them.
+fn unreached(derived: &Derived<'_, '_>, out: &mut Vec<Warning>) {
+    let reached = derived.gateways_of_backends();
+    for (name, policy) in &derived.world.resources.backend_tls_policies {
+        let targets = policy.spec.target_refs.iter();
+        let mut services = targets.map(|target| ("Service", ObjectName::new(&name.namespace, &target.name)));
+        if services.any(|service| reached.contains_key(&service)) {
+            continue;
+        }
+        let conditions = derived.world.backend_tls.outcomes.get(&name.to_string());
+        for condition in conditions.into_iter().flatten().filter(|condition| condition.is_bad()) {
+            let object = ObjectRef::new("BackendTLSPolicy", name);
+            out.push(Warning { object, message: condition.message.clone() });
+        }
+    }
+    for (name, backend) in &derived.world.resources.backends {
+        if let Some(problem) = backend::check_external(derived.world, backend).err()
+            && !reached.contains_key(&("XBackend", name.clone()))
+        {
+            out.push(Warning { object: ObjectRef::new("XBackend", name), message: problem.message });
+        }
+    }
+}
+
+fn certificates(derived: &Derived<'_, '_>, snapshot: &Snapshot, out: &mut Vec<Warning>) {
+    for listener in snapshot.listeners.values() {
+        let (namespace, name) = listener.gateway.split_once('/').unwrap_or_default();
+        let object = ObjectRef::new("Gateway", &ObjectName::new(namespace, name));
+        let mut say = |message: String| out.push(Warning { object: object.clone(), message });
+        for key in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+            let Some(certificate) = snapshot.certificates.get(key) else { continue };
+            let covers = |host: &String| certificate.names.iter().any(|name| names(name, host));
+            if let Some(host) = listener.hostname.as_ref().filter(|host| !covers(host)) {
+                say(format!(
+                    "listener {}: certificate {key} does not name {host}; clients will refuse it",
+                    listener.name
+                ));
+            }
+            match derived.world.options.now.map(|now| certificate.not_after - now) {
+                Some(..=0) => say(format!(
+                    "listener {}: certificate {key} has expired; replace the Secret",
+                    listener.name
+                )),
+                Some(left @ 1..EXPIRY_WARNING) => {
+                    let days = left / 86_400;
+                    say(format!(
+                        "listener {}: certificate {key} expires in {days} days; replace the Secret",
+                        listener.name
+                    ));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether a certificate for `name` is good for `host`: a wildcard stands for one label (RFC 6125, 6.4.3).
+fn names(name: &str, host: &str) -> bool {
+    name == host
+        || name.strip_prefix("*.").is_some_and(|suffix| {
+            host.split_once('.').is_some_and(|(label, rest)| label != "*" && rest == suffix)
+        })
+}

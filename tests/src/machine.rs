@@ -1,0 +1,205 @@
+//! One `turnpike up` of a test.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::{Part, kill};
+use crate::until;
+
+const SERVING_WITHIN: Duration = Duration::from_secs(60);
+const STOPPED_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a machine is made of.
+#[derive(Debug, Default)]
+pub struct Setup {
+    files: Vec<(String, String)>,
+}
+
+/// A running `turnpike up`.
+#[derive(Debug)]
+pub struct Machine {
+    root: TempDir,
+    child: Option<Child>,
+    lines: mpsc::Receiver<String>,
+    http: reqwest::Client,
+}
+
+/// A port that is free now.
+pub fn free_port() -> u16 {
+    TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .expect("the loopback interface has a free port")
+}
+
+impl Setup {
+    /// No files yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A file of resources.
+    #[must_use]
+    pub fn file(mut self, name: &str, text: impl Into<String>) -> Self {
+        self.files.push((name.to_owned(), text.into()));
+        self
+    }
+
+    /// Starts it and waits until it serves.
+    pub fn start(self) -> anyhow::Result<Machine> {
+        let root = tempfile::tempdir()?;
+        let folder = root.path().join("resources");
+        std::fs::create_dir(&folder)?;
+        for (name, text) in &self.files {
+            std::fs::write(folder.join(name), text)?;
+        }
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+        let (_, lines) = mpsc::channel();
+        let mut machine = Machine { root, child: None, lines, http };
+        machine.up()?;
+        Ok(machine)
+    }
+}
+
+/// The program under test: built by `make test` before the tests run.
+pub fn program() -> anyhow::Result<PathBuf> {
+    let exe = std::env::current_exe()?;
+    let folder = exe.parent().and_then(Path::parent).context("tests run from the target folder")?;
+    let program = folder.join("turnpike");
+    if !program.exists() {
+        bail!("{} is missing: build it with `cargo build -p turnpike`", program.display());
+    }
+    Ok(program)
+}
+
+impl Machine {
+    /// Starts `turnpike up` again after [`Machine::down`], on the same folders.
+    pub fn up(&mut self) -> anyhow::Result<()> {
+        let mut child = Command::new(program()?)
+            .args(["up", "--listen", "127.0.0.1:0", "--state"])
+            .args([self.state(), self.folder()])
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()?;
+        let stdout = child.stdout.take().context("standard output is a pipe")?;
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    // Nobody listens any more; reading on keeps the pipe from filling up.
+                }
+            }
+        });
+        self.child = Some(child);
+        self.lines = lines;
+        self.expect_line("Serving", SERVING_WITHIN)?;
+        Ok(())
+    }
+
+    /// Waits for a line of standard output that contains `part`, and returns it.
+    pub fn expect_line(&self, part: &str, within: Duration) -> anyhow::Result<String> {
+        let end = std::time::Instant::now() + within;
+        let mut seen = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(std::time::Instant::now())) {
+            if line.contains(part) {
+                return Ok(line);
+            }
+            seen.push(line);
+        }
+        bail!("no line with `{part}` within {within:?}; there were:\n{}\n{}", seen.join("\n"), self.logs())
+    }
+
+    /// Ends it in order.
+    pub fn down(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        kill(child.id(), "TERM");
+        until("`turnpike up` ends", STOPPED_WITHIN, || child.try_wait().is_ok_and(|status| status.is_some()));
+    }
+
+    /// Process id of `turnpike up`.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
+    /// Process id of a part, 0 between two lives.
+    pub fn part(&self, part: Part) -> u32 {
+        part.pid(self.pid()).unwrap_or(0)
+    }
+
+    /// Folder of resources.
+    pub fn folder(&self) -> PathBuf {
+        self.root.path().join("resources")
+    }
+
+    /// State folder.
+    pub fn state(&self) -> PathBuf {
+        self.root.path().join("state")
+    }
+
+    /// Writes a file of resources, in one step.
+    pub fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let hidden = self.folder().join(format!(".{name}.new"));
+        std::fs::write(&hidden, text)?;
+        std::fs::rename(hidden, self.folder().join(name))?;
+        Ok(())
+    }
+
+    /// A client without limits of a proxy.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// The token of this machine.
+    pub fn token(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(self.state().join("token"))?)
+    }
+
+    /// `run.json`.
+    pub fn info(&self) -> anyhow::Result<Value> {
+        Ok(serde_json::from_slice(&std::fs::read(self.state().join("run.json"))?)?)
+    }
+
+    /// An answer of analytics.
+    pub async fn analytics(&self, path: &str) -> anyhow::Result<Value> {
+        let base = self.info()?["analytics"].as_str().context("run.json names no analytics")?.to_owned();
+        let response = self.http.get(format!("{base}{path}")).bearer_auth(self.token()?).send().await?;
+        Ok(response.error_for_status()?.json().await?)
+    }
+
+    /// Runs another command of the program on this machine's state, and returns what it printed.
+    pub fn run(&self, args: &[&str]) -> anyhow::Result<std::process::Output> {
+        Ok(Command::new(program()?).args(args).env("TURNPIKE_STATE", self.state()).output()?)
+    }
+
+    /// The last lines of all parts' logs, for messages.
+    pub fn logs(&self) -> String {
+        ["engine", "analytics", "gateway"]
+            .iter()
+            .map(|name| {
+                let path = self.state().join("log").join(format!("{name}.log"));
+                let text = std::fs::read_to_string(path).unwrap_or_default();
+                let lines: Vec<_> = text.lines().rev().take(15).collect();
+                format!("--- {name}\n{}", lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Its children end when their standard input closes.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A small shop as resources: one plain listener, one upstream, consumers with keys and plans of the test's choice.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+/// A consumer with its own plan of one hard quota.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Name of Consumer, Plan and Subscription, in namespace `shop`.
+    pub name: &'static str,
+    /// Requests per `period`.
+    pub quota: u64,
+    /// `Minute` … `Year`.
+    pub period: &'static str,
+}
+
+impl Caller {
+    /// Its API key.
+    pub fn key(&self) -> String {
+        format!("tk_test_{}_0123456789abcdef0123456789abcdef", self.name)
+    }
+
+    /// Plan, Consumer and Subscription.
+    fn resources(&self) -> String {
+        let Self { name, quota, period } = self;
+        let hash: String = Sha256::digest(self.key()).iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+        format!(
+            r"---
+apiVersion: turnpike.dev/v1alpha1
+kind: Plan
+metadata: {{ name: {name}, namespace: shop }}
+spec:
+  quotas:
+    - {{ name: all, unit: Requests, quantity: {quota}, period: {period}, mode: Hard }}
+---
+apiVersion: turnpike.dev/v1alpha1
+kind: Consumer
+metadata: {{ name: {name}, namespace: shop }}
+spec:
+  credentials:
+    apiKeys:
+      - {{ name: only, sha256: {hash} }}
+---
+apiVersion: turnpike.dev/v1alpha1
+kind: Subscription
+metadata: {{ name: {name}, namespace: shop }}
+spec:
+  consumerRef: {{ name: {name} }}
+  productRef: {{ name: shop }}
+  planRef: {{ name: {name} }}
+"
+        )
+    }
+}
+
+/// Gateway, route, product and authentication; the route takes `/` on any host.
+pub fn gateway(listener: u16, upstream: u16, callers: &[Caller]) -> String {
+    let plans: String = callers.iter().map(|caller| format!("    - {{ name: {} }}\n", caller.name)).collect();
+    format!(
+        r"apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {{ name: turnpike }}
+spec: {{ controllerName: turnpike.dev/gateway-controller }}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{ name: web, namespace: shop }}
+spec:
+  gatewayClassName: turnpike
+  listeners:
+    - {{ name: http, port: {listener}, protocol: HTTP }}
+---
+apiVersion: v1
+kind: Service
+metadata: {{ name: upstream, namespace: shop }}
+spec:
+  clusterIP: None
+  ports: [{{ name: http, port: 80, targetPort: {upstream} }}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: upstream
+  namespace: shop
+  labels: {{ kubernetes.io/service-name: upstream }}
+addressType: IPv4
+ports: [{{ name: http, port: {upstream} }}]
+endpoints: [{{ addresses: [127.0.0.1], conditions: {{ ready: true }} }}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: all, namespace: shop }}
+spec:
+  parentRefs: [{{ name: web }}]
+  rules:
+    - backendRefs: [{{ name: upstream, port: 80 }}]
+---
+apiVersion: turnpike.dev/v1alpha1
+kind: AuthPolicy
+metadata: {{ name: keys, namespace: shop }}
+spec:
+  targetRefs: [{{ group: gateway.networking.k8s.io, kind: Gateway, name: web }}]
+---
+apiVersion: turnpike.dev/v1alpha1
+kind: ApiProduct
+metadata: {{ name: shop, namespace: shop }}
+spec:
+  targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: all }}]
+  stage: Published
+  plans:
+{plans}"
+    )
+}
+
+/// All resources of `callers`.
+pub fn callers(callers: &[Caller]) -> String {
+    callers.iter().map(Caller::resources).collect()
+}
