@@ -32,7 +32,7 @@ engine: ## fetch the embedded ClickHouse engine
 
 console: $(CONSOLE)/dist/index.html ## build the console's web page
 
-$(CONSOLE)/dist/index.html: $(shell find $(CONSOLE) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+$(CONSOLE)/dist/index.html: docs/reference/openapi.json $(shell find $(CONSOLE) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 	cd $(CONSOLE) && npm ci --no-audit --no-fund && npm run build
 
 setup: ## install what tests need on a Debian machine (as root)

@@ -3,6 +3,8 @@
 mod client;
 mod commands;
 mod output;
+#[cfg(test)]
+mod reference;
 mod state;
 mod up;
 

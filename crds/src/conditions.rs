@@ -5,10 +5,10 @@
 
 /// Declares an enum whose variants are their own text.
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $word:ident,)+ }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $word:ident,)+ }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-        pub enum $name { $($(#[$doc])* $word,)+ }
+        pub enum $name { $($(#[doc = $doc])* $word,)+ }
 
         impl $name {
             /// Every word.
@@ -17,6 +17,11 @@ macro_rules! words {
             /// The word as it stands in a status.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$word => stringify!($word),)+ }
+            }
+
+            /// When it is used.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$word => concat!($($doc),*).trim_ascii(),)+ }
             }
         }
 

@@ -7,7 +7,7 @@ use tests::{Setup, Upstream, eventually, free_port};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mistake_is_named_and_changes_nothing_else() -> anyhow::Result<()> {
-    let callers = [Caller { name: "alice", quota: 1000, period: "Day" }];
+    let callers = [Caller::new("alice", 1000, "Day")];
     let upstream = Upstream::start().await?;
     let port = free_port();
     let machine = Setup::new()

@@ -3,6 +3,11 @@
 //! A [`Machine`] is one `turnpike up` with a folder and a state folder of its own. It ends with the test, also when
 //! the test fails. Nothing here sleeps to let things settle: everything waits for a condition, with a deadline.
 
+#![expect(clippy::print_stdout, reason = "what a test found out is of use beside its result")]
+
+pub mod books;
+mod example;
+pub mod load;
 mod machine;
 mod process;
 pub mod shop;
@@ -10,6 +15,7 @@ mod store;
 mod upstream;
 mod wait;
 
+pub use example::Example;
 pub use machine::{Machine, Setup, free_port, program};
 pub use process::{Part, kill};
 pub use upstream::Upstream;

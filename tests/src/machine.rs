@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use crate::process::{Part, kill};
 use crate::until;
 
-const SERVING_WITHIN: Duration = Duration::from_secs(60);
-const STOPPED_WITHIN: Duration = Duration::from_secs(60);
+const SERVING_WITHIN: Duration = Duration::from_mins(1);
+const STOPPED_WITHIN: Duration = Duration::from_mins(1);
 
 /// What a machine is made of.
 #[derive(Debug, Default)]
@@ -69,8 +69,12 @@ impl Setup {
     }
 }
 
-/// The program under test: built by `make test` before the tests run.
+/// The program under test: the one of this build (`cargo build -p turnpike`), or the file that `TURNPIKE_PROGRAM`
+/// names.
 pub fn program() -> anyhow::Result<PathBuf> {
+    if let Some(program) = std::env::var_os("TURNPIKE_PROGRAM") {
+        return Ok(program.into());
+    }
     let exe = std::env::current_exe()?;
     let folder = exe.parent().and_then(Path::parent).context("tests run from the target folder")?;
     let program = folder.join("turnpike");
@@ -174,6 +178,22 @@ impl Machine {
         Ok(response.error_for_status()?.json().await?)
     }
 
+    /// Whether a part answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn alive(&self, part: Part) -> anyhow::Result<()> {
+        let info = self.info()?;
+        let (base, path) = match part {
+            Part::Gateway => ("admin", "/healthz"),
+            Part::Analytics => ("analytics", "/healthz"),
+            Part::Engine => ("engine", "/ping"),
+        };
+        let base = info[base].as_str().with_context(|| format!("run.json names no {base}"))?;
+        self.http.get(format!("{base}{path}")).bearer_auth(self.token()?).send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// Runs another command of the program on this machine's state, and returns what it printed.
     pub fn run(&self, args: &[&str]) -> anyhow::Result<std::process::Output> {
         Ok(Command::new(program()?).args(args).env("TURNPIKE_STATE", self.state()).output()?)
@@ -200,6 +220,11 @@ impl Drop for Machine {
             // Its children end when their standard input closes.
             let _ = child.kill();
             let _ = child.wait();
+        }
+        // For a look at what a failed test left behind.
+        if std::env::var_os("KEEP_STATE").is_some() {
+            self.root.disable_cleanup(true);
+            println!("kept {}", self.root.path().display());
         }
     }
 }

@@ -9,13 +9,26 @@ use sha2::{Digest, Sha256};
 pub struct Caller {
     /// Name of Consumer, Plan and Subscription, in namespace `shop`.
     pub name: &'static str,
-    /// Requests per `period`.
+    /// Units per `period`.
     pub quota: u64,
     /// `Minute` … `Year`.
     pub period: &'static str,
+    /// `Requests` or `Bytes`.
+    pub unit: &'static str,
 }
 
 impl Caller {
+    /// With a hard quota of `quota` requests.
+    pub fn new(name: &'static str, quota: u64, period: &'static str) -> Self {
+        Self { name, quota, period, unit: "Requests" }
+    }
+
+    /// With its quota in bytes.
+    #[must_use]
+    pub fn in_bytes(self) -> Self {
+        Self { unit: "Bytes", ..self }
+    }
+
     /// Its API key.
     pub fn key(&self) -> String {
         format!("tk_test_{}_0123456789abcdef0123456789abcdef", self.name)
@@ -23,7 +36,7 @@ impl Caller {
 
     /// Plan, Consumer and Subscription.
     fn resources(&self) -> String {
-        let Self { name, quota, period } = self;
+        let Self { name, quota, period, unit } = self;
         let hash: String = Sha256::digest(self.key()).iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text
@@ -35,7 +48,7 @@ kind: Plan
 metadata: {{ name: {name}, namespace: shop }}
 spec:
   quotas:
-    - {{ name: all, unit: Requests, quantity: {quota}, period: {period}, mode: Hard }}
+    - {{ name: all, unit: {unit}, quantity: {quota}, period: {period}, mode: Hard }}
 ---
 apiVersion: turnpike.dev/v1alpha1
 kind: Consumer
@@ -59,7 +72,7 @@ spec:
 
 /// Gateway, route, product and authentication; the route takes `/` on any host.
 pub fn gateway(listener: u16, upstream: u16, callers: &[Caller]) -> String {
-    let plans: String = callers.iter().map(|caller| format!("    - {{ name: {} }}\n", caller.name)).collect();
+    let plans = callers.iter().fold(String::new(), |text, caller| text + "    - { name: " + caller.name + " }\n");
     format!(
         r"apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass

@@ -11,7 +11,7 @@ impl Machine {
         let response = self
             .http()
             .post(self.info()?["engine"].as_str().context("run.json names no engine")?)
-            .query(&[("output_format_json_quote_64bit_integers", "0")])
+            .query(&[("database", "turnpike"), ("output_format_json_quote_64bit_integers", "0")])
             .bearer_auth(self.token()?)
             .body(format!("{sql} FORMAT JSONEachRow"))
             .send()

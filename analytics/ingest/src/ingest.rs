@@ -113,6 +113,8 @@ pub struct Ingest {
     held: BTreeMap<SegmentName, Held>,
     streams: BTreeMap<Stream, StreamState>,
     actions: VecDeque<Action>,
+    /// When this life began.
+    boot_us: u64,
     /// Inserts of an earlier life are dead from this time on.
     quarantine_us: u64,
     next_id: u64,
@@ -129,6 +131,7 @@ impl Ingest {
             held: BTreeMap::new(),
             streams: BTreeMap::new(),
             actions: VecDeque::new(),
+            boot_us: now.mono_us,
             quarantine_us,
             next_id: 0,
             status: Status::default(),
@@ -145,11 +148,22 @@ impl Ingest {
         ingest
     }
 
-    /// Takes note that no insert whose outcome is not awaited can still be running: the engine was started anew, or
-    /// lists no insert.
+    /// Takes note that no insert of an earlier life of the service can still be running: the engine was started
+    /// anew, or lists no insert. Ends the quarantine; says nothing about inserts of this life.
     pub fn fence(&mut self, now: Now) {
         self.quarantine_us = self.quarantine_us.min(now.mono_us);
-        self.held.values_mut().for_each(|held| held.fence(now.mono_us));
+        let untried = self.held.values_mut().filter(|held| held.attempts == 0);
+        untried.for_each(|held| held.fence(now.mono_us));
+    }
+
+    /// Takes note that every insert sent before `sent_before_us` (monotonic) is dead: the engine was killed after
+    /// that, and its connections with it. Shortens the wait after inserts whose outcome is unknown.
+    pub fn fence_before(&mut self, sent_before_us: u64, now: Now) {
+        if self.boot_us <= sent_before_us {
+            self.fence(now);
+        }
+        let older = self.held.values_mut().filter(|held| held.attempts > 0 && held.sent_us < sent_before_us);
+        older.for_each(|held| held.fence(now.mono_us));
     }
 
     /// A segment arrived whole and was checked. `Held` means that the service must keep its bytes until
@@ -204,6 +218,7 @@ impl Ingest {
             StreamMark { stream: facts.stream, audited: state.audited, finished: state.finished() }
         });
         let marks = marks.collect();
+        self.prune(heartbeat);
         self.advance();
         marks
     }
@@ -270,8 +285,16 @@ impl Ingest {
 
     /// What should be kept across a restart.
     pub fn ledger(&self) -> Ledger {
-        let open = self.streams.iter().filter(|(_, state)| !state.finished());
-        Ledger { complete_through_us: self.status.complete_through_us, streams: open.map(stream_status).collect() }
+        let streams = self.streams.iter().map(stream_status).collect();
+        Ledger { complete_through_us: self.status.complete_through_us, streams }
+    }
+
+    /// Drops finished streams that their gateway has forgotten: it lists every stream that it still knows.
+    fn prune(&mut self, heartbeat: &Heartbeat) {
+        self.streams.retain(|stream, state| {
+            let older = stream.gateway == heartbeat.gateway && stream.epoch < heartbeat.epoch;
+            !older || !state.finished() || heartbeat.streams.iter().any(|facts| facts.stream == *stream)
+        });
     }
 
     fn judge(&mut self, name: SegmentName, found: Totals, asked_us: u64, now: Now) {
@@ -322,9 +345,8 @@ impl Ingest {
     /// Moves the completeness of the whole to the least complete stream that is still expected to bring something.
     fn advance(&mut self) {
         let live = self.streams.values().filter(|state| !state.finished() && !state.given_up);
-        let least = live.map(|state| state.complete_through_us).min();
-        // With every stream finished, everything is complete through the last thing any of them said.
-        let through = least.or_else(|| self.streams.values().map(|state| state.complete_through_us).max());
+        // With every stream finished, completeness stays where it was until somebody speaks again.
+        let through = live.map(|state| state.complete_through_us).min();
         self.status.complete_through_us = self.status.complete_through_us.max(through);
     }
 
@@ -365,6 +387,7 @@ impl Ingest {
             });
             held.phase = Phase::Inserting { attempt: self.next_id };
             held.attempts += 1;
+            held.sent_us = now.mono_us;
         }
     }
 }

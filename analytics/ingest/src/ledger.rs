@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct Ledger {
     /// The time through which completeness was declared.
     pub complete_through_us: Option<u64>,
-    /// Streams that are not finished.
+    /// All streams that their gateways have not forgotten.
     pub streams: Vec<StreamStatus>,
 }
 

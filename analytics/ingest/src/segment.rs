@@ -38,6 +38,8 @@ pub(crate) struct Held {
     pub phase: Phase,
     /// Inserts tried in this life of the service.
     pub attempts: u32,
+    /// When the last of them was sent, 0 for never.
+    pub sent_us: u64,
     /// From this time on, no earlier insert of this segment can still be committed.
     pub dead_from_us: u64,
     /// Refusals and failed counts in a row.
@@ -50,7 +52,7 @@ impl Held {
     /// A segment just taken in; inserts of an earlier life are dead from `dead_from_us` on.
     pub(crate) fn new(header: Header, now_us: u64, dead_from_us: u64) -> Self {
         let phase = Phase::Waiting { not_before_us: now_us };
-        Self { header, phase, attempts: 0, dead_from_us, failures: 0, alarmed: false }
+        Self { header, phase, attempts: 0, sent_us: 0, dead_from_us, failures: 0, alarmed: false }
     }
 
     /// The token of the next attempt: never used twice in one life, so that a token without data cannot swallow it.

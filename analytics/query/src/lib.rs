@@ -29,4 +29,4 @@ pub use series::{MAX_LINES, MAX_STEPS, OTHER, Point, SeriesQuestion, SeriesRow, 
 pub use statement::{Statement, Value};
 pub use time::{Bucket, TimeError, Window, Zone, instant};
 pub use top::{TopOrder, TopQuestion, TopRow, UnknownOrder};
-pub use usage::{MEASURES, UsageQuestion};
+pub use usage::{MEASURES, RollupMismatch, UsageQuestion};

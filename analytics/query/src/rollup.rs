@@ -85,7 +85,7 @@ pub fn check(from: Date, to: Date) -> Statement {
     let mut statement = Statement::new();
     statement.push(
         "SELECT toUInt16(day) AS day, sum(a_n) AS records, sum(b_n) AS rollup,\n  \
-         (sum(a_n), sum(a_i), sum(a_o), sum(a_d)) = (sum(b_n), sum(b_i), sum(b_o), sum(b_d)) AS equal\nFROM (\n  \
+         toBool((sum(a_n), sum(a_i), sum(a_o), sum(a_d)) = (sum(b_n), sum(b_i), sum(b_o), sum(b_d))) AS equal\nFROM (\n  \
          SELECT toDate(ts) AS day, sum(r.n) AS a_n, sum(r.request_bytes) AS a_i, sum(r.response_bytes) AS a_o,\n    \
          sum(toUInt64(r.duration_us) * r.n) AS a_d, ",
     );

@@ -1,7 +1,8 @@
 //! The SQL of every kind of question, compared with reviewed files.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use analytics_query::{
-    Bucket, Dimension, Filters, RecordOrder, RecordsQuestion, SeriesQuestion, TopOrder, TopQuestion, UsageQuestion, Window,
+    Bucket, Dimension, Filters, RecordOrder, RecordsQuestion, RollupMismatch, SeriesQuestion, TopOrder, TopQuestion, UsageQuestion, Window,
     Zone, coverage_statement, request_statement, rollup,
 };
 
@@ -28,6 +29,7 @@ fn usage_by_day_and_status() {
         by: vec![Dimension::Consumer, Dimension::StatusClass],
         filters: filters(),
         limit: 10_000,
+        rolled_before: None,
     };
     insta::assert_snapshot!(question.statement());
 }
@@ -41,8 +43,30 @@ fn usage_as_one_row() {
         by: Vec::new(),
         filters: Filters::default(),
         limit: 1,
+        rolled_before: None,
     };
     insta::assert_snapshot!(question.statement());
+}
+
+#[test]
+fn usage_from_totals_and_records() {
+    let mut question = UsageQuestion {
+        window: window(),
+        zone: Zone::utc(),
+        bucket: Bucket::Month,
+        by: vec![Dimension::Consumer],
+        filters: filters(),
+        limit: 1,
+        rolled_before: Some("2026-11-10T00:00:00Z".parse().unwrap()),
+    };
+    assert_eq!(question.fits_rollup(), Ok(()));
+    insta::assert_snapshot!(question.statement());
+    question.zone = Zone::parse("Asia/Kolkata").unwrap();
+    assert_eq!(question.fits_rollup(), Err(RollupMismatch::Bucket));
+    question.bucket = Bucket::None;
+    assert_eq!(question.fits_rollup(), Ok(()));
+    question.by.push(Dimension::Host);
+    assert_eq!(question.fits_rollup(), Err(RollupMismatch::Dimension("host")));
 }
 
 #[test]

@@ -17,11 +17,11 @@ pub struct UnknownWord {
 
 /// Declares a closed enum with a one-byte code and one word per value.
 macro_rules! vocabulary {
-    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $code:literal $word:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[doc = $vdoc:literal])* $variant:ident = $code:literal $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
-        pub enum $name { $($(#[$vdoc])* $variant = $code,)+ }
+        pub enum $name { $($(#[doc = $vdoc])* $variant = $code,)+ }
 
         impl $name {
             /// Every value, in the order of the codes.
@@ -30,6 +30,11 @@ macro_rules! vocabulary {
             /// The word, as in records, metrics, logs and answers.
             pub const fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $word,)+ }
+            }
+
+            /// What it means, in a sentence; empty where the word says it.
+            pub const fn meaning(self) -> &'static str {
+                match self { $($name::$variant => concat!($($vdoc),*).trim_ascii(),)+ }
             }
 
             /// The code used in ring entries; stable, never reused.

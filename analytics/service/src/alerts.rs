@@ -136,13 +136,14 @@ fn deliveries(
     (rules, deliveries)
 }
 
-/// The consumer behind the subject of a limit, as far as the catalog knows.
+/// The consumer behind the subject of a limit, as far as the catalog knows. A plan's limits count for
+/// `subscription/namespace/name`, those of a policy for `consumer/…`, `address/…`, `header/…` or everybody.
 pub(crate) fn consumer_of<'a>(subject: &'a str, catalog: &'a Catalog) -> &'a str {
-    if let Some(name) = subject.strip_prefix("subscription/") {
-        return catalog.subscriptions.get(name).map_or("", |subscription| subscription.consumer.as_str());
+    match subject.split_once('/') {
+        Some(("subscription", name)) => catalog.subscriptions.get(name).map_or("", |found| found.consumer.as_str()),
+        Some(("consumer", name)) if catalog.consumers.contains_key(name) => name,
+        _ => "",
     }
-    let name = subject.strip_prefix("consumer/").unwrap_or(subject);
-    if catalog.consumers.contains_key(name) { name } else { "" }
 }
 
 /// A name made from what the alert is about.

@@ -5,6 +5,7 @@
 //! commit the state machine is dropped and restored from the store.
 
 mod handle;
+pub(crate) mod learn;
 mod limits;
 mod rates;
 pub(crate) mod settle;
@@ -44,6 +45,8 @@ pub(crate) enum Message {
     Orphans { reply: oneshot::Sender<(Mono, Vec<OrphanStream>)> },
     /// What records say about such a life.
     Settle { facts: Box<Settlement>, reply: oneshot::Sender<Result<(), AuthorityError>> },
+    /// What records show after the durable store was found empty; grants begin again.
+    Learned { used: Vec<learn::Used>, reply: oneshot::Sender<Result<(), AuthorityError>> },
     /// The process is going down.
     Stop,
 }
@@ -51,7 +54,7 @@ pub(crate) enum Message {
 /// An answer that waits for the commit.
 enum Waiting {
     Batch(oneshot::Sender<Result<message::Reply, AuthorityError>>, Option<message::Reply>),
-    Settle(oneshot::Sender<Result<(), AuthorityError>>),
+    Done(oneshot::Sender<Result<(), AuthorityError>>),
 }
 
 struct Keeper {
@@ -62,6 +65,8 @@ struct Keeper {
     catalog: Arc<Catalog>,
     rates: Rates,
     discrepancies: u64,
+    lease_ttl: Duration,
+    learning: bool,
 }
 
 /// What one group of messages wants done.
@@ -72,13 +77,21 @@ struct Group {
     waiting: Vec<Waiting>,
 }
 
-/// Starts the thread. Fails when the store holds rows that are not understood.
+/// A running authority.
+pub(crate) struct Started {
+    pub handle: AuthorityHandle,
+    pub thread: std::thread::JoinHandle<()>,
+}
+
+/// Starts the thread. With an empty durable store nothing is granted until [`AuthorityHandle::learned`]. Fails when the store holds rows that are not understood.
 pub(crate) fn start(
     clock: Clock,
     ledger: Ledger,
     outbox: Outbox,
-) -> Result<(AuthorityHandle, std::thread::JoinHandle<()>), LedgerError> {
-    let authority = restore(clock, &ledger)?;
+    lease_ttl: Duration,
+) -> Result<Started, LedgerError> {
+    let learning = ledger.quota()?.is_empty();
+    let authority = restore(clock, &ledger, lease_ttl, learning)?;
     let keeper = Keeper {
         clock,
         ledger,
@@ -87,17 +100,24 @@ pub(crate) fn start(
         catalog: Arc::default(),
         rates: Rates::default(),
         discrepancies: 0,
+        lease_ttl,
+        learning,
     };
     let (messages, inbox) = sync_channel(QUEUE);
     let thread = std::thread::Builder::new()
         .name("quota-authority".into())
         .spawn(move || keeper.run(&inbox))
         .map_err(|error| LedgerError::Folder { path: "quota-authority thread".into(), error })?;
-    Ok((AuthorityHandle::new(messages), thread))
+    Ok(Started { handle: AuthorityHandle::new(messages, learning), thread })
 }
 
-fn restore(clock: Clock, ledger: &Ledger) -> Result<Authority, LedgerError> {
-    Ok(Authority::restore(AuthorityConfig::default(), ledger.quota()?, now(clock)))
+fn restore(clock: Clock, ledger: &Ledger, ttl: Duration, learning: bool) -> Result<Authority, LedgerError> {
+    let config = AuthorityConfig { ttl, cover: ttl, ..AuthorityConfig::default() };
+    let mut authority = Authority::restore(config, ledger.quota()?, now(clock));
+    if learning {
+        authority.start_learning();
+    }
+    Ok(authority)
 }
 
 fn now(clock: Clock) -> Now {
@@ -158,7 +178,13 @@ impl Keeper {
             Message::Settle { facts, reply } => {
                 let step = self.authority.settle(&facts, now);
                 self.take(step, group);
-                group.waiting.push(Waiting::Settle(reply));
+                group.waiting.push(Waiting::Done(reply));
+            }
+            Message::Learned { used, reply } => {
+                let step = self.authority.finish_learning(used, now);
+                self.learning = false;
+                self.take(step, group);
+                group.waiting.push(Waiting::Done(reply));
             }
             Message::Stop => {}
         }
@@ -210,7 +236,7 @@ impl Keeper {
     /// Back to what is durable. The process cannot go on without it: a wrong memory would break the limit.
     fn undo(&mut self) {
         loop {
-            match restore(self.clock, &self.ledger) {
+            match restore(self.clock, &self.ledger, self.lease_ttl, self.learning) {
                 Ok(authority) => {
                     self.authority = authority;
                     let step = self.authority.set_limits(limits::of(&self.catalog), now(self.clock));
@@ -236,7 +262,7 @@ impl Waiting {
             Self::Batch(reply, _) => {
                 let _ = reply.send(Err(AuthorityError::NotDurable));
             }
-            Self::Settle(reply) => {
+            Self::Done(reply) => {
                 let _ = reply.send(if durable { Ok(()) } else { Err(AuthorityError::NotDurable) });
             }
         }

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use analytics_ingest::{AttemptId, Config, Counts, Ingest, InsertOutcome, Now, QueryId, StreamStatus};
 use analytics_record::segment::Header;
 use analytics_record::wire::{Heartbeat, HeartbeatAnswer, SegmentState};
-use analytics_record::{SegmentName, Stream};
+use analytics_record::{SegmentName, Stream, day_of};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -59,10 +60,18 @@ struct Task {
     ledger: Ledger,
     /// What was kept last, and when.
     kept: (Kept, Instant),
-    bytes: HashMap<SegmentName, Bytes>,
+    keeping: JoinSet<()>,
+    held: HashMap<SegmentName, Held>,
     outcomes: mpsc::UnboundedSender<Outcome>,
     notices: mpsc::UnboundedSender<Notice>,
     alarms: u64,
+}
+
+/// A segment that waits for its audit.
+struct Held {
+    bytes: Bytes,
+    /// UTC day of its records, days since 1970.
+    day: u64,
 }
 
 /// What of the knowledge is worth writing at once.
@@ -90,7 +99,7 @@ pub(crate) fn start(
     clock: Clock,
     shutdown: CancellationToken,
     notices: mpsc::UnboundedSender<Notice>,
-) -> Result<Dock, LedgerError> {
+) -> Result<(Dock, JoinHandle<()>), LedgerError> {
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (outcomes, results) = mpsc::unbounded_channel();
     let boot = uuid::Uuid::now_v7().simple().to_string();
@@ -103,13 +112,14 @@ pub(crate) fn start(
         store,
         ledger,
         kept: (Kept::of(&known), Instant::now()),
-        bytes: HashMap::new(),
+        keeping: JoinSet::new(),
+        held: HashMap::new(),
         outcomes,
         notices,
         alarms: 0,
     };
-    tokio::spawn(task.run(inbox, results, shutdown));
-    Ok(Dock::new(boot, messages))
+    let running = tokio::spawn(task.run(inbox, results, shutdown));
+    Ok((Dock::new(boot, messages), running))
 }
 
 fn now(clock: Clock) -> Now {
@@ -118,11 +128,21 @@ fn now(clock: Clock) -> Now {
 
 impl Task {
     async fn run(
+        self,
+        inbox: mpsc::Receiver<Message>,
+        results: mpsc::UnboundedReceiver<Outcome>,
+        shutdown: CancellationToken,
+    ) {
+        let keeping = self.serve(inbox, results, shutdown).await;
+        keeping.join_all().await;
+    }
+
+    async fn serve(
         mut self,
         mut inbox: mpsc::Receiver<Message>,
         mut results: mpsc::UnboundedReceiver<Outcome>,
         shutdown: CancellationToken,
-    ) {
+    ) -> JoinSet<()> {
         let mut pulse = tokio::time::interval(PULSE);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -132,10 +152,10 @@ impl Task {
                 Some(outcome) = results.recv() => self.outcome(outcome),
                 message = inbox.recv() => match message {
                     Some(message) => self.message(message),
-                    None => return,
+                    None => return self.keeping,
                 },
                 _ = pulse.tick() => {}
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => return self.keeping,
             }
             self.act();
             self.keep();
@@ -151,12 +171,13 @@ impl Task {
         }
         self.kept = (kept, now);
         let ledger = self.ledger.clone();
-        // Not awaited: losing it costs corrections that are named, never rows.
-        tokio::task::spawn_blocking(move || {
+        // Not awaited here: losing it costs corrections that are named, never rows.
+        self.keeping.spawn_blocking(move || {
             if let Err(error) = ledger.put_ingest(&known) {
                 tracing::error!(%error, "what ingestion knows cannot be kept");
             }
         });
+        while self.keeping.try_join_next().is_some() {}
     }
 
     fn message(&mut self, message: Message) {
@@ -166,7 +187,8 @@ impl Task {
             Message::Put { header, bytes, reply } => {
                 let state = self.ingest.put(&header, now);
                 if state == SegmentState::Held {
-                    self.bytes.entry(header.name).or_insert(bytes);
+                    let day = day_of(header.min_ts_us);
+                    self.held.entry(header.name).or_insert(Held { bytes, day });
                 }
                 let _ = reply.send(state);
             }
@@ -197,8 +219,8 @@ impl Task {
         let status = self.ingest.status();
         DockStatus {
             complete_through_us: status.complete_through_us,
-            held: self.bytes.len() as u64,
-            held_bytes: self.bytes.values().map(|bytes| bytes.len() as u64).sum(),
+            held: self.held.len() as u64,
+            held_bytes: self.held.values().map(|held| held.bytes.len() as u64).sum(),
             audited: status.audited_total,
             conflicts: status.conflicts,
             streams: status.streams.len() as u64,

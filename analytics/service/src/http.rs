@@ -63,6 +63,8 @@ pub(crate) struct Parts {
     pub rollup: watch::Receiver<RollupStatus>,
     pub live: live::Cache,
     pub segments: Semaphore,
+    /// Days that records are kept in detail.
+    pub retention_days: u16,
 }
 
 impl Parts {

@@ -3,6 +3,7 @@
 //! In: changes. Out: one synced transaction each; nothing is answered before it. One process holds the file.
 //! Rows are JSON under their own names, so that a person can read them and a newer release can add fields.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,7 +64,9 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Opens or creates the store in `folder`.
     pub(crate) fn open(folder: &Path) -> Result<Self, LedgerError> {
-        std::fs::create_dir_all(folder).map_err(|error| LedgerError::Folder { path: folder.into(), error })?;
+        // Targets of alerts may hold secrets of their receivers.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|error| LedgerError::Folder { path: folder.into(), error })?;
         let path = folder.join("analytics.redb");
         let database = Database::create(&path)
             .map_err(|error| LedgerError::Open { path: path.clone(), error: Box::new(error.into()) })?;

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How one analytics process runs.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub struct Options {
     pub catalog_path: Option<PathBuf>,
     /// Apply pending migrations at start; otherwise wait until `migrate` has done it.
     pub migrate: bool,
+    /// How long a quota lease lives after its holder was last heard.
+    pub lease_ttl: Duration,
     /// ClickHouse is a child that was just started anew, so no insert of an earlier life can still be running there.
     pub fresh_store: bool,
 }
@@ -47,6 +50,7 @@ impl Options {
             data_dir: data_dir.into(),
             catalog_path: None,
             migrate: true,
+            lease_ttl: Duration::from_secs(10),
             fresh_store: false,
         }
     }
@@ -63,6 +67,9 @@ impl Options {
         if self.retention_days == 0 {
             return Err(OptionsError::Retention);
         }
+        if !(Duration::from_millis(100)..=Duration::from_hours(1)).contains(&self.lease_ttl) {
+            return Err(OptionsError::LeaseTtl(self.lease_ttl));
+        }
         Ok(())
     }
 }
@@ -76,6 +83,9 @@ pub enum OptionsError {
     /// Would have to be quoted in SQL.
     #[error("database `{0}` must be 1 to 64 letters, digits and underscores")]
     Database(String),
+    /// Leases would end before they arrive, or bind units for hours.
+    #[error("a lease that lives {0:?} does not work; use 100 ms to 1 hour")]
+    LeaseTtl(Duration),
     /// Records would vanish at once.
     #[error("retention of 0 days would drop records at once; use 1 day or more")]
     Retention,
@@ -92,6 +102,7 @@ impl fmt::Debug for Options {
             .field("data_dir", &self.data_dir)
             .field("catalog_path", &self.catalog_path)
             .field("migrate", &self.migrate)
+            .field("lease_ttl", &self.lease_ttl)
             .field("fresh_store", &self.fresh_store)
             .finish_non_exhaustive()
     }

@@ -42,6 +42,7 @@ pub(crate) struct RollupStatus {
 
 struct Worker {
     store: Store,
+    retention_days: u16,
     /// Dirty days: since when, and when last written to.
     dirty: BTreeMap<Date, (Instant, Instant)>,
     status: watch::Sender<RollupStatus>,
@@ -51,12 +52,13 @@ struct Worker {
 /// Starts the task.
 pub(crate) fn start(
     store: Store,
+    retention_days: u16,
     mut ready: watch::Receiver<Readiness>,
     notices: mpsc::UnboundedReceiver<Notice>,
     shutdown: CancellationToken,
 ) -> (watch::Receiver<RollupStatus>, tokio::task::JoinHandle<()>) {
     let (status, seen) = watch::channel(RollupStatus::default());
-    let worker = Worker { store, dirty: BTreeMap::new(), status, checked: None };
+    let worker = Worker { store, retention_days, dirty: BTreeMap::new(), status, checked: None };
     let task = tokio::spawn(async move {
         let work = async {
             // The sender lives as long as the service.
@@ -88,7 +90,7 @@ impl Worker {
     }
 
     fn written(&mut self, day: u64) {
-        let Some(date) = date(day) else { return };
+        let Some(date) = date(day).filter(|date| *date >= self.oldest()) else { return };
         let now = Instant::now();
         self.dirty.entry(date).or_insert((now, now)).1 = now;
         self.say(|_| {});
@@ -132,17 +134,21 @@ impl Worker {
         Ok(())
     }
 
-    /// Compares one day or all of them. Days that differ become dirty; what has no records any more (retention) is left.
+    /// The oldest day that may be rebuilt. Of older days the store may have dropped some records and not yet others.
+    fn oldest(&self) -> Date {
+        today().saturating_sub(i64::from(self.retention_days.saturating_sub(2)).days())
+    }
+
+    /// Compares one day or all that are kept. Days that differ become dirty.
     async fn compare(&mut self, day: Option<Date>) -> Result<(), StoreError> {
-        let today = Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
         let (from, to) = match day {
             Some(day) => (day, day),
-            None => (today.saturating_sub(400.days()), today.saturating_add(2.days())),
+            None => (self.oldest(), today().saturating_add(2.days())),
         };
         let rows: Vec<DayTotals> = self.store.rows(&check(from, to)).await?;
         let now = Instant::now();
         let mut unequal = 0;
-        for row in rows.iter().filter(|row| !row.equal && row.records > 0) {
+        for row in rows.iter().filter(|row| !row.equal) {
             let Some(date) = date(row.day.into()) else { continue };
             if let Entry::Vacant(place) = self.dirty.entry(date) {
                 unequal += 1;
@@ -161,6 +167,10 @@ impl Worker {
         });
         Ok(())
     }
+}
+
+fn today() -> Date {
+    Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date()
 }
 
 fn date(day: u64) -> Option<Date> {

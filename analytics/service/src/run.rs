@@ -2,17 +2,27 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Router;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::alerts::{self, Outbox};
+use crate::authority::learn::Learner;
 use crate::clock::Clock;
 use crate::fleet::Fleet;
-use crate::http::{Parts, router};
+use crate::http::{App, Parts, router};
 use crate::ledger::{Ledger, LedgerError};
 use crate::options::{Options, OptionsError};
+use crate::ready::Readiness;
 use crate::store::Store;
 use crate::{authority, catalog, dock, ready, rollup};
+
+/// How long the start waits for the store at most.
+const PREPARE: Duration = Duration::from_millis(1_500);
+/// How long requests under way may take to end at shutdown.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Why the service does not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +52,8 @@ pub enum Error {
     Migrate(String),
 }
 
-/// Runs the service until `shutdown`; calls `ready` with the bound address once it takes requests.
+/// Runs the service until `shutdown`; calls `ready` with the bound address once it takes requests
+/// and the store has been there, or after a moment without it.
 ///
 /// The store may be away: requests that need it are then answered with 503, and everything is made up for later.
 pub async fn run(options: Options, shutdown: CancellationToken, ready: impl FnOnce(SocketAddr)) -> Result<(), Error> {
@@ -53,20 +64,35 @@ pub async fn run(options: Options, shutdown: CancellationToken, ready: impl FnOn
     let fleet = Fleet::restore(ledger.clone())?;
     let store = Store::new(&options)?;
     let address = options.listen;
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| Error::Listen { address, error })?;
+    let listener = TcpListener::bind(address).await.map_err(|error| Error::Listen { address, error })?;
     let address = listener.local_addr().map_err(Error::Serve)?;
     // Whatever ends this function ends the tasks, too.
     let stop = shutdown.child_token();
     let _guard = stop.clone().drop_guard();
 
     let (notices, noticed) = tokio::sync::mpsc::unbounded_channel();
-    let dock = dock::start(store.clone(), ledger.clone(), options.retention_days, clock, stop.clone(), notices)?;
-    let (authority, thread) = authority::start(clock, ledger.clone(), outbox.clone())?;
-    let (catalog, _) = catalog::start(options.catalog_path.clone(), authority.clone(), stop.clone());
-    let (readiness, _) = ready::start(options.clone(), store.clone(), dock.clone(), stop.clone());
-    let (rollup, _) = rollup::start(store.clone(), readiness.clone(), noticed, stop.clone());
-    authority::settle::start(authority.clone(), dock.clone(), fleet.clone(), store.clone(), stop.clone());
-    alerts::start(clock, ledger, outbox.clone(), catalog.clone(), stop.clone())?;
+    let (dock, docking) = dock::start(store.clone(), ledger.clone(), options.retention_days, clock, stop.clone(), notices)?;
+    let authority::Started { handle: authority, thread } =
+        authority::start(clock, ledger.clone(), outbox.clone(), options.lease_ttl)?;
+    let (catalog, reading) = catalog::start(options.catalog_path.clone(), authority.clone(), stop.clone());
+    let (readiness, preparing) = ready::start(options.clone(), store.clone(), dock.clone(), stop.clone());
+    let (rollup, rolling) = rollup::start(store.clone(), options.retention_days, readiness.clone(), noticed, stop.clone());
+    let settling =
+        authority::settle::start(authority.clone(), dock.clone(), fleet.clone(), store.clone(), stop.clone());
+    let delivering = alerts::start(clock, ledger, outbox.clone(), catalog.clone(), stop.clone())?;
+    let mut tasks = vec![docking, reading, preparing, rolling, settling, delivering];
+    if authority.is_learning() {
+        let learner = Learner {
+            authority: authority.clone(),
+            clock,
+            store: store.clone(),
+            dock: dock.clone(),
+            catalog: catalog.clone(),
+            ready: readiness.clone(),
+            lease_ttl: options.lease_ttl,
+        };
+        tasks.push(learner.start(stop.clone()));
+    }
 
     let (token, live, segments) = Parts::http_parts(&options.token);
     let authority_handle = authority.clone();
@@ -83,15 +109,50 @@ pub async fn run(options: Options, shutdown: CancellationToken, ready: impl FnOn
         rollup,
         live,
         segments,
+        retention_days: options.retention_days,
     });
-    tracing::info!(%address, "analytics takes requests");
-    ready(address);
-    let served = axum::serve(listener, router(app)).with_graceful_shutdown(shutdown.clone().cancelled_owned()).await;
+    let announce = async {
+        prepared(&app).await;
+        tracing::info!(%address, "analytics takes requests");
+        ready(address);
+    };
+    let (served, ()) = tokio::join!(serve(listener, router(app.clone()), &shutdown), announce);
+    drop(app);
+    stop.cancel();
     authority_handle.stop();
+    // The durable store is closed when the last of them has ended: another process may then open it.
+    futures::future::join_all(tasks).await;
     if tokio::task::spawn_blocking(move || thread.join()).await.is_err() {
         tracing::warn!("the quota authority's thread was not joined");
     }
     served.map_err(Error::Serve)
+}
+
+/// Waits a moment for the store and for quotas, so that the first requests after a start do not find them missing.
+async fn prepared(app: &App) {
+    let work = async {
+        let mut ready = app.ready.clone();
+        // The sender lives as long as the service.
+        let _ = ready.wait_for(|state| *state == Readiness::Ready).await;
+        while app.authority.is_learning() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    if tokio::time::timeout(PREPARE, work).await.is_err() {
+        tracing::warn!("started without the store; gateways keep their records until it is there");
+    }
+}
+
+/// Serves until `shutdown`, then lets requests under way finish for a while.
+async fn serve(listener: TcpListener, router: Router, shutdown: &CancellationToken) -> std::io::Result<()> {
+    let late = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned()) => served,
+        () = late => Ok(()),
+    }
 }
 
 /// Brings the store to the newest schema and returns how many migrations that took.

@@ -2,139 +2,19 @@
 
 import { useEffect, useRef, useState } from "react";
 
-export interface Point {
-  time: string;
-  requests: number;
-  errors: number;
-  refused: number;
-  response_bytes: number;
-  p50_ms: number | null;
-  p95_ms: number | null;
-  p99_ms: number | null;
-}
+import type { components } from "./schema";
 
-export interface Forecast {
-  at_end: number | null;
-  exhausted_at: string | null;
-  rate_per_second: number;
-}
+type Schemas = components["schemas"];
 
-export interface Quota {
-  limit: string;
-  subject: string;
-  consumer: string;
-  unit: string;
-  mode: string;
-  max: number;
-  zone: string;
-  window: string;
-  window_start: string;
-  window_end: string;
-  used: number;
-  leased: number;
-  remaining: number;
-  ratio: number;
-  forecast: Forecast | null;
-}
-
-export interface Delivery {
-  channel: string;
-  target: string;
-  state: string;
-  attempts: number;
-  error: string | null;
-}
-
-export interface Alert {
-  id: string;
-  kind: string;
-  limit: string;
-  consumer: string;
-  threshold: number | null;
-  used: number;
-  max: number;
-  unit: string;
-  fired_at: string;
-  deliveries?: Delivery[];
-}
-
-export interface Live {
-  now: string;
-  complete_through: string | null;
-  last: {
-    seconds: number;
-    requests: number;
-    errors: number;
-    refused: number;
-    rps: number;
-    p50_ms: number | null;
-    p99_ms: number | null;
-  };
-  points: Point[];
-  quotas: Quota[];
-  alerts: Alert[];
-  gateways: number;
-  spool_bytes: number;
-  declared_lost: number;
-  store_up: boolean;
-  version: string;
-}
-
-export interface TopRow {
-  key: string;
-  display_name?: string;
-  requests: number;
-  errors: number;
-  refused: number;
-  response_bytes: number;
-  p50_ms: number | null;
-  p95_ms: number | null;
-  p99_ms: number | null;
-}
-
-export interface Consumer {
-  name: string;
-  display_name: string;
-  billing_id: string | null;
-  groups: string[];
-  requests: number;
-  errors: number;
-  refused: number;
-  last_seen: string | null;
-  quotas: Quota[];
-  subscriptions?: { name: string; product: string; plan: string; state: string }[];
-  routes?: TopRow[];
-  reasons?: { reason: string; requests: number }[];
-}
-
-export interface GatewayState {
-  gateway: string;
-  hostname: string;
-  address: string;
-  state: string;
-  epoch: number;
-  snapshot_version: string;
-  silent: boolean;
-  complete_through: string | null;
-  spool_bytes: number;
-  spool_capacity_bytes: number;
-  spool_segments: number;
-  degraded: boolean;
-  appended: number;
-  audited: number;
-  aggregated: number;
-  declared_lost: number;
-}
-
-export interface Pipeline {
-  complete_through: string | null;
-  lag_ms: number | null;
-  store: { up: boolean; version: string | null; rows: number | null; bytes: number | null };
-  declared_lost: number;
-  segments_pending: number;
-  conflicts: number;
-  gateways: GatewayState[];
-}
+export type Point = Schemas["TimedPoint"];
+export type Quota = Schemas["Quota"];
+export type Alert = Schemas["Alert"];
+export type Live = Schemas["Live"];
+export type TopRow = Schemas["TopEntry"];
+export type Consumer = Schemas["Consumer"];
+export type ConsumerDetail = Schemas["Detail"];
+export type GatewayState = Schemas["GatewayView"];
+export type Pipeline = Schemas["Pipeline"];
 
 const TOKEN = "turnpike-token";
 

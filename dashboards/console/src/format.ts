@@ -5,8 +5,8 @@ const short = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 
 export const count = (value: number): string => (value < 100_000 ? whole.format(value) : short.format(value));
 
-export const milliseconds = (value: number | null): string =>
-  value === null ? "–" : value < 10 ? `${value.toFixed(1)} ms` : `${whole.format(value)} ms`;
+export const milliseconds = (value: number | null | undefined): string =>
+  value === null || value === undefined ? "–" : value < 10 ? `${value.toFixed(1)} ms` : `${whole.format(value)} ms`;
 
 export function bytes(value: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -26,11 +26,11 @@ export const percent = (ratio: number): string => `${(ratio * 100).toFixed(ratio
 export const clock = (time: string): string =>
   new Date(time).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
-export const moment = (time: string | null): string =>
-  time === null ? "–" : new Date(time).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+export const moment = (time: string | null | undefined): string =>
+  !time ? "–" : new Date(time).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
-export function ago(time: string | null, now: number): string {
-  if (time === null) return "never";
+export function ago(time: string | null | undefined, now: number): string {
+  if (!time) return "never";
   const seconds = Math.max(0, (now - new Date(time).getTime()) / 1000);
   if (seconds < 90) return `${whole.format(seconds)} s ago`;
   if (seconds < 5400) return `${whole.format(seconds / 60)} min ago`;

@@ -41,6 +41,8 @@ async function accessible(name) {
 }
 
 async function shot(name) {
+  const text = await page.locator("body").innerText();
+  assert(!/NaN|undefined|Invalid/.test(text), `${name} shows what it does not know: ${text}`);
   await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
 }
 
@@ -58,7 +60,7 @@ async function signsIn() {
 
 async function overviewIsLive() {
   await page.getByText("Requests per second").waitFor();
-  await page.getByRole("region", { name: "Top consumers", exact: true }).getByText("Alice").waitFor();
+  await page.getByRole("region", { name: "Top consumers, table" }).getByText("Alice").waitFor();
   await accessible("overview");
   await shot("overview-light");
   await page.emulateMedia({ colorScheme: "dark" });
@@ -104,7 +106,7 @@ try {
   assert.deepEqual(problems, []);
   console.log("console: all pages work, are accessible, by keyboard and in both modes");
 } catch (error) {
-  await shot("failure").catch(() => {});
+  await page.screenshot({ path: join(folder, "failure.png"), fullPage: true }).catch(() => {});
   throw error;
 } finally {
   await browser.close();

@@ -13,11 +13,13 @@ use gateway_quota::rate::Verdict;
 use gateway_quota::{Mono, QuotaKey, Slot, Spend};
 
 use crate::prepare::Prepared;
-use crate::rule::MAX_POLICIES;
 use crate::terms::{Accounts, QuotaTerm, SlotCell, Terms};
 
 /// Rounds of waiting for one limit before it counts as unavailable, whatever the shell says.
 const MAX_ROUNDS: u8 = 8;
+
+/// Policies and plans that one request is charged to; more refuse it.
+const MAX_SETS: usize = 8;
 
 /// A lease that is needed before the request can go on.
 #[derive(Debug, Clone)]
@@ -64,7 +66,7 @@ struct Taken {
 
 #[derive(Default)]
 pub(crate) struct Admission {
-    sets: [Option<Set>; MAX_POLICIES + 1],
+    sets: [Option<Set>; MAX_SETS],
     meters: [Meter; MAX_CHARGES],
     meter_count: u8,
     taken: [Taken; MAX_CHARGES],
@@ -93,7 +95,7 @@ pub(crate) enum Denied {
         terms: TermsRef,
         quota: usize,
     },
-    /// More quotas apply than a record can account for.
+    /// More policies apply than a request can hold, or more quotas than a record can account for.
     TooMany,
 }
 
@@ -116,11 +118,11 @@ impl TermsRef {
 }
 
 impl Admission {
-    /// Adds accounts that apply. The rule's preparation bounds their number.
-    pub(crate) fn add(&mut self, terms: TermsRef, accounts: Arc<Accounts>) {
-        if let Some(free) = self.sets.iter_mut().find(|set| set.is_none()) {
-            *free = Some(Set { terms, accounts });
-        }
+    /// Adds accounts that apply.
+    pub(crate) fn add(&mut self, terms: TermsRef, accounts: Arc<Accounts>) -> Result<(), Denied> {
+        let free = self.sets.iter_mut().find(|set| set.is_none()).ok_or(Denied::TooMany)?;
+        *free = Some(Set { terms, accounts });
+        Ok(())
     }
 
     /// Lists the quotas that apply; call once, after the last `add`.
@@ -284,6 +286,10 @@ impl Admission {
             if units > 0 && self.refund(now, units) {
                 self.taken[at].units = earlier.units;
             }
+        }
+        // Room for other leases; only the last ones can be new.
+        while self.taken_count > 0 && self.taken[usize::from(self.taken_count) - 1].units == 0 {
+            self.taken_count -= 1;
         }
     }
 

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use analytics_record::Reason;
 
 use crate::admission::Denied;
+use crate::cors::{Cors, Preflight};
 use crate::credential::{self, Source};
 use crate::exchange::{Exchange, REQUEST_ID};
 use crate::forwarded::{self, written};
@@ -84,13 +85,22 @@ impl Exchange {
         response
     }
 
-    /// An answer that is not a refusal: redirect, mock, preflight.
-    pub(crate) fn own(&self, status: StatusCode, mut headers: HeaderMap, body: Bytes) -> LocalResponse {
-        set_request_id(self.request_id(), &mut headers);
-        for filters in self.filters() {
-            filters.response.apply(&mut headers);
-        }
+    /// A redirect or mock: it gets what a response of the upstream would get.
+    pub(crate) fn own(
+        &self,
+        (status, mut headers, body): (StatusCode, HeaderMap, Bytes),
+        now: Now,
+    ) -> LocalResponse {
+        self.edit_response(&mut headers, now);
         LocalResponse { status, headers, body }
+    }
+
+    /// The answer to a preflight; the policy alone decides what is in it.
+    pub(crate) fn answer_preflight(&self, cors: &Cors, asked: &Preflight<'_>) -> LocalResponse {
+        let mut headers = HeaderMap::new();
+        set_request_id(self.request_id(), &mut headers);
+        cors.answer(asked, &mut headers);
+        LocalResponse { status: StatusCode::OK, headers, body: Bytes::new() }
     }
 
     /// Fields that every response of a rule carries.

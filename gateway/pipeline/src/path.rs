@@ -1,7 +1,7 @@
 //! One spelling for every path, so that what is matched is what the upstream sees.
 //!
 //! In: the path of a request target, or a path of the configuration. Out: its canonical form, or why it is
-//! refused. The policy (docs: "Paths"):
+//! refused. The policy:
 //! - percent-encoded unreserved characters are decoded and hex digits raised (RFC 3986, 6.2.2): `/%61dmin` is
 //!   `/admin`; repeated slashes are one slash; characters that must be encoded are encoded;
 //! - `%2F` and every other encoded reserved character stay as they are: `/a%2Fb` is one element;

@@ -131,7 +131,7 @@ impl Counted {
     pub(crate) fn accounts(&self, caller: &Caller<'_>, now: Mono) -> Arc<Accounts> {
         let mut buffer = Buffer::default();
         let subject = match &self.by {
-            By::All => "*",
+            By::All => "all",
             By::Consumer => caller.consumer.unwrap_or("anonymous"),
             By::ClientAddress => buffer.address(caller.client),
             By::Header(name) => {

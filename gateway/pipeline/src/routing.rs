@@ -127,9 +127,11 @@ impl Routing {
     ) -> Result<(), String> {
         let preflights = rule.filters.cors.is_some();
         for found in &written.matches {
+            // Requests with such a path are refused before routing: the match takes nothing.
+            let Some(path) = path_rule(&found.path, context)? else { continue };
             self.matches.push(Candidate {
                 rule: self.rules.len() as u32,
-                path: path_rule(&found.path, context)?,
+                path,
                 conditions: Conditions::new(found, preflights, &mut context.patterns)?,
                 order: Order {
                     method: found.method.is_some(),
@@ -238,16 +240,17 @@ fn precedence(
     key(a).cmp(&key(b))
 }
 
-fn canonical(text: &str) -> Result<Cow<'_, str>, String> {
-    path::canonical(text.as_bytes()).map_err(|fault| format!("path {text:?}: {fault}"))
-}
-
-fn path_rule(found: &PathMatch, context: &mut Context<'_>) -> Result<PathRule, String> {
+/// The canonical condition; nothing when no request can have such a path.
+fn path_rule(found: &PathMatch, context: &mut Context<'_>) -> Result<Option<PathRule>, String> {
+    let canonical = |text: &str| path::canonical(text.as_bytes()).ok().map(Cow::into_owned);
     Ok(match found {
-        PathMatch::Exact(text) => PathRule::Exact(canonical(text)?.into()),
-        PathMatch::Prefix(text) => PathRule::Prefix(canonical(text)?.trim_end_matches('/').into()),
+        PathMatch::Exact(text) => canonical(text).map(|path| PathRule::Exact(path.into())),
+        PathMatch::Prefix(text) => {
+            canonical(text).map(|path| PathRule::Prefix(path.trim_end_matches('/').into()))
+        }
         PathMatch::Regex(pattern) => {
-            PathRule::Regex(pattern.as_str().into(), context.patterns.regex(pattern)?)
+            let regex = context.patterns.regex(pattern)?;
+            Some(PathRule::Regex(pattern.as_str().into(), regex))
         }
     })
 }

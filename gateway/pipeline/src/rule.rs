@@ -11,9 +11,6 @@ use gateway_snapshot::{BackendRef, Retry, Route, Rule as Written, Settings};
 use crate::filters::Filters;
 use crate::prepare::{BackendId, Context, References};
 
-/// Account sets that one request may have: its plan and this many policies.
-pub(crate) const MAX_POLICIES: usize = 7;
-
 pub(crate) struct Rule {
     /// Index of the route.
     pub(crate) route: u32,
@@ -81,9 +78,6 @@ impl Rule {
         };
         let (rates, quotas) =
             (index(&written.rate_limits, &references.rates), index(&written.quotas, &references.quotas));
-        if rates.len() + quotas.len() > MAX_POLICIES {
-            return Err(format!("more than {MAX_POLICIES} rate limit and quota policies are in force"));
-        }
         Ok(Self {
             route: route_index,
             position: position as u32,

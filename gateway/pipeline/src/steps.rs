@@ -3,9 +3,12 @@
 //! In: a request head. Out: forward, an answer of our own, or a lease that is needed first. Each step is a
 //! small function below; [`Exchange::decide`] says in which order they come and why.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use gateway_quota::Mono;
 use gateway_snapshot::Stage;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 
 use analytics_record::{MAX_HOST_BYTES, MAX_PATH_BYTES, Reason, Text};
 
@@ -67,7 +70,7 @@ impl Exchange {
             return Ok(step);
         }
         // Only admitted requests reach a backend, a redirect or a mock.
-        self.dispatch(head, &address)
+        self.dispatch(head, &address, now)
     }
 
     /// What the record says of host and path.
@@ -120,11 +123,9 @@ impl Exchange {
 
     /// The answer to a preflight, if the rule has CORS; else the upstream may know.
     fn preflight(&mut self, asked: &Preflight<'_>) -> Option<LocalResponse> {
-        let cors = self.rule()?.filters.cors.as_deref()?;
-        let mut headers = HeaderMap::new();
-        cors.answer(asked, &mut headers);
+        let response = self.answer_preflight(self.rule()?.filters.cors.as_deref()?, asked);
         self.reason = Reason::CorsPreflight;
-        Some(self.own(StatusCode::OK, headers, bytes::Bytes::new()))
+        Some(response)
     }
 
     fn allow_origin(&mut self, head: &RequestHead<'_>) {
@@ -220,25 +221,24 @@ impl Exchange {
 
     /// Collects the accounts that this request is charged to.
     fn open_accounts(&mut self, head: &RequestHead<'_>, now: Now) -> Decision<()> {
-        let prepared = std::sync::Arc::clone(&self.prepared);
+        let prepared = Arc::clone(&self.prepared);
         let Some(rule) = self.matched.map(|id| prepared.routing.rule_of(id)) else { return Ok(()) };
         let consumer = self.consumer.map(|at| &*prepared.callers.consumers[at as usize].key);
         let caller = Caller { consumer, client: self.client, headers: head.headers };
         let mono = Mono::from_nanos(now.mono_ns);
-        for at in &rule.rates {
-            let accounts = prepared.policies.rates[*at as usize].accounts(&caller, mono);
-            self.admission.add(TermsRef::Rate(*at), accounts);
-        }
-        if let Some(subscription) = self.subscription {
-            let plan = prepared.callers.subscriptions[subscription as usize].plan;
-            let accounts = std::sync::Arc::clone(prepared.callers.accounts(subscription));
-            self.admission.add(TermsRef::Plan(plan), accounts);
-        }
-        for at in &rule.quotas {
-            let accounts = prepared.policies.quotas[*at as usize].accounts(&caller, mono);
-            self.admission.add(TermsRef::Quota(*at), accounts);
-        }
-        self.admission.list(&prepared).map_err(|denied| self.denied(denied, now))
+        let rates = rule.rates.iter().map(|at| (TermsRef::Rate(*at), &prepared.policies.rates[*at as usize]));
+        let quotas =
+            rule.quotas.iter().map(|at| (TermsRef::Quota(*at), &prepared.policies.quotas[*at as usize]));
+        let policies = rates.chain(quotas).map(|(terms, policy)| (terms, policy.accounts(&caller, mono)));
+        let plan = self.subscription.map(|at| {
+            let plan = prepared.callers.subscriptions[at as usize].plan;
+            (TermsRef::Plan(plan), Arc::clone(prepared.callers.accounts(at)))
+        });
+        let added = plan
+            .into_iter()
+            .chain(policies)
+            .try_for_each(|(terms, accounts)| self.admission.add(terms, accounts));
+        added.and_then(|()| self.admission.list(&prepared)).map_err(|denied| self.denied(denied, now))
     }
 
     /// One request from every rate and quota, all or none.
@@ -259,8 +259,8 @@ impl Exchange {
     }
 
     /// A redirect or mock of the rule, else a backend by weight, then the target that it sees.
-    fn dispatch(&mut self, head: &RequestHead<'_>, address: &Address<'_>) -> Decision<Step> {
-        if let Some(response) = self.answer_of_filters(head, address) {
+    fn dispatch(&mut self, head: &RequestHead<'_>, address: &Address<'_>, now: Now) -> Decision<Step> {
+        if let Some(response) = self.answer_of_filters(head, address, now) {
             return Ok(Step::Answer(Box::new(response)));
         }
         let Some(rule) = self.rule() else { return Err(no_route("no rule")) };
@@ -274,7 +274,7 @@ impl Exchange {
             ));
         };
         self.choice = Some((at, backend));
-        if let Some(response) = self.answer_of_filters(head, address) {
+        if let Some(response) = self.answer_of_filters(head, address, now) {
             return Ok(Step::Answer(Box::new(response)));
         }
         if self.prepared.backends()[backend.index()].endpoints.is_empty() {
@@ -285,9 +285,14 @@ impl Exchange {
         Ok(Step::Forward)
     }
 
-    fn answer_of_filters(&mut self, head: &RequestHead<'_>, address: &Address<'_>) -> Option<LocalResponse> {
-        let answer = self.filters().last()?.answer.as_deref()?;
-        let (reason, status, headers, body) = match answer {
+    /// The redirect or mock of the filters that come last: the rule's, then the chosen backend's.
+    fn answer_of_filters(
+        &mut self,
+        head: &RequestHead<'_>,
+        address: &Address<'_>,
+        now: Now,
+    ) -> Option<LocalResponse> {
+        let (reason, parts) = match self.filters().last()?.answer.as_deref()? {
             Answer::Redirect(redirect, status) => {
                 let original = Original {
                     https: head.tls.is_some(),
@@ -297,17 +302,16 @@ impl Exchange {
                     query: address.query,
                     taken: self.taken(&address.path),
                 };
-                let location = location::redirect(redirect, &original);
-                let mut headers = HeaderMap::new();
-                headers.insert(header::LOCATION, location.try_into().ok()?);
-                (Reason::Redirected, *status, headers, bytes::Bytes::new())
+                let location = location::redirect(redirect, &original).try_into().ok()?;
+                let headers = HeaderMap::from_iter([(header::LOCATION, location)]);
+                (Reason::Redirected, (*status, headers, Bytes::new()))
             }
             Answer::Direct(direct) => {
-                (Reason::Mocked, direct.status, direct.headers.clone(), direct.body.clone())
+                (Reason::Mocked, (direct.status, direct.headers.clone(), direct.body.clone()))
             }
         };
         self.reason = reason;
-        Some(self.own(status, headers, body))
+        Some(self.own(parts, now))
     }
 
     /// Path and query for the upstream, when other than received.

@@ -11,7 +11,7 @@ use gateway_quota::rate::{Bucket, Rate, Verdict};
 use gateway_quota::{
     Limit, LimitId, Mode, Mono, PolicyMember, QuotaKey, Slot, Unit, policy_field, ratelimit_field,
 };
-use gateway_snapshot::{Plan, QuotaPolicy, RateLimitPolicy};
+use gateway_snapshot::{Dimension, Plan, QuotaPolicy, RateLimitPolicy};
 use hashbrown::HashMap;
 
 /// Subjects with an account of their own per policy on one gateway; the rest share one.
@@ -25,6 +25,8 @@ pub(crate) struct Terms {
     pub(crate) quotas: Box<[QuotaTerm]>,
     /// The value of `RateLimit-Policy`.
     pub(crate) policy_field: Box<str>,
+    /// What subjects begin with, so that those of different kinds never meet in one account.
+    pub(crate) subjects: &'static str,
 }
 
 pub(crate) struct RateTerm {
@@ -64,19 +66,19 @@ impl Terms {
         for rate in &plan.rates {
             rates.push(RateTerm::new(&rate.id, rate.requests, rate.period_ms, rate.burst)?);
         }
-        Ok(Self::new(rates, &plan.limits))
+        Ok(Self::new(rates, &plan.limits, "subscription/"))
     }
 
     pub(crate) fn of_rate(key: &str, policy: &RateLimitPolicy) -> Result<Self, String> {
         let rate = RateTerm::new(key, policy.requests, policy.period_ms, policy.burst)?;
-        Ok(Self::new(vec![rate], &[]))
+        Ok(Self::new(vec![rate], &[], prefix(&policy.by)))
     }
 
     pub(crate) fn of_quota(policy: &QuotaPolicy) -> Self {
-        Self::new(Vec::new(), &policy.limits)
+        Self::new(Vec::new(), &policy.limits, prefix(&policy.by))
     }
 
-    fn new(rates: Vec<RateTerm>, limits: &[Limit]) -> Self {
+    fn new(rates: Vec<RateTerm>, limits: &[Limit], subjects: &'static str) -> Self {
         // Custom units are named by upstreams and settled from records, not enforced here.
         let enforced = || limits.iter().filter(|limit| !matches!(limit.unit, Unit::Custom(_)));
         let of_rate = |term: &RateTerm| (term.rate.units(), term.rate.period().as_secs().max(1));
@@ -98,7 +100,7 @@ impl Terms {
         }));
         let policy_field = policy_field(&members).into();
         let quotas = enforced().map(QuotaTerm::new).collect();
-        Self { rates: rates.into(), quotas, policy_field }
+        Self { rates: rates.into(), quotas, policy_field, subjects }
     }
 
     fn same_shape(&self, other: &Self) -> bool {
@@ -137,6 +139,16 @@ impl QuotaTerm {
     }
 }
 
+/// What the subjects of a policy begin with.
+fn prefix(by: &Dimension) -> &'static str {
+    match by {
+        Dimension::All => "",
+        Dimension::Consumer => "consumer/",
+        Dimension::ClientAddress => "address/",
+        Dimension::Header(_) => "header/",
+    }
+}
+
 /// The last part of an id, which is what its author called it: `plan/shop/gold/monthly` is `monthly`.
 fn short(id: &str) -> &str {
     id.rsplit('/').next().unwrap_or(id)
@@ -165,6 +177,7 @@ impl Accounts {
             if let Some(carried) = before.and_then(|(_, accounts)| accounts.slot(&term.id)) {
                 let _ = slot.set(carried);
             }
+            let subject = format!("{}{subject}", terms.subjects);
             SlotCell { key: QuotaKey::new(term.id.clone(), subject), slot }
         };
         Self {

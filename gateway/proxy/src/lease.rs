@@ -55,28 +55,17 @@ impl Leases {
         let changed = self.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        let slot = self.ask(&need);
-        let timed_out = !self.reachable || since.elapsed() >= PATIENCE;
-        if !timed_out {
+        let Some(slot) = need.slot else {
+            // The request spends from it now, fails, and thereby tells the holder how much is wanted.
+            let slot = self.holder().slot(&need.key);
+            return Lease { slot, timed_out: !self.reachable };
+        };
+        self.nudge(&slot);
+        let late = !self.reachable || since.elapsed() >= PATIENCE;
+        if !late {
             let _ = tokio::time::timeout(LOOK, changed).await;
         }
-        Lease { slot, timed_out: timed_out || since.elapsed() >= PATIENCE }
-    }
-
-    /// The slot of a need, looked after from now on.
-    fn ask(&self, need: &LeaseNeed) -> Arc<Slot> {
-        let slot = {
-            let mut holder = self.holder();
-            let slot = need.slot.clone().unwrap_or_else(|| holder.slot(&need.key));
-            if need.slot.is_none() {
-                // The holder learns what is wanted from spends that failed.
-                let _ = slot.try_spend(need.units.max(1), self.clock.mono());
-            }
-            holder.nudge(&slot);
-            slot
-        };
-        self.wake.notify_one();
-        slot
+        Lease { slot, timed_out: late || since.elapsed() >= PATIENCE }
     }
 
     /// A slot wants attention.

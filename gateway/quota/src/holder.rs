@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use slab::Slab;
+
 use crate::{
     clock::{Mono, RateBound},
     limit::{GatewayId, LeaseId, QuotaKey},
@@ -24,6 +26,9 @@ mod tests;
 
 use closing::Closings;
 use entry::{Entry, Grant};
+
+/// Entries that a round looks at for ones to forget.
+const SWEPT_PER_ROUND: usize = 1024;
 
 /// How a holder behaves.
 #[derive(Debug, Clone)]
@@ -67,7 +72,7 @@ pub struct Applied {
 #[derive(Debug)]
 pub struct Holder {
     config: HolderConfig,
-    entries: Vec<Entry>,
+    entries: Slab<Entry>,
     by_key: HashMap<QuotaKey, usize>,
     by_lease: HashMap<LeaseId, usize>,
     /// Entries with a lease or a demand: looked at on every round.
@@ -75,6 +80,10 @@ pub struct Holder {
     /// Entries to look at on the next poll.
     nudged: BTreeSet<usize>,
     closings: Closings,
+    /// The greatest lease that was closed for a key which is forgotten now.
+    forgotten: Option<LeaseId>,
+    /// Where the next round goes on looking for entries to forget.
+    sweep_at: usize,
     next_round: Mono,
     /// Round trip to the authority, smoothed.
     round_trip: Duration,
@@ -88,12 +97,14 @@ impl Holder {
     pub fn new(config: HolderConfig, now: Mono) -> Self {
         Self {
             config,
-            entries: Vec::new(),
+            entries: Slab::new(),
             by_key: HashMap::new(),
             by_lease: HashMap::new(),
             active: BTreeSet::new(),
             nudged: BTreeSet::new(),
             closings: Closings::default(),
+            forgotten: None,
+            sweep_at: 0,
             next_round: now,
             round_trip: Duration::from_millis(5),
             fenced: None,
@@ -102,7 +113,8 @@ impl Holder {
         }
     }
 
-    /// The slot of `key`, made on first touch. The caller keeps its own concurrent map.
+    /// The slot of `key`, made on first touch. The caller keeps its own concurrent map. A key is forgotten some time
+    /// after the last [`Arc`] of its slot was dropped and its lease has ended.
     pub fn slot(&mut self, key: &QuotaKey) -> Arc<Slot> {
         let index = match self.by_key.get(key) {
             Some(index) => *index,
@@ -112,8 +124,7 @@ impl Holder {
     }
 
     fn track(&mut self, key: QuotaKey) -> usize {
-        let index = self.entries.len();
-        self.entries.push(Entry::new(key.clone()));
+        let index = self.entries.insert(Entry::new(key.clone(), self.forgotten));
         self.by_key.insert(key, index);
         index
     }
@@ -123,6 +134,27 @@ impl Holder {
         if let Some(index) = self.by_key.get(slot.key()) {
             self.nudged.insert(*index);
         }
+    }
+
+    /// Forgets keys that nobody holds a slot of and that have no lease: memory follows the subjects in use. What was
+    /// closed for them stays closed by `forgotten`, as leases are numbered in the order of their making.
+    fn sweep(&mut self) {
+        let end = self.sweep_at + SWEPT_PER_ROUND;
+        for index in self.sweep_at..end.min(self.entries.capacity()) {
+            let idle = self.entries.get(index).is_some_and(Entry::is_forgettable);
+            if !idle || self.active.contains(&index) || self.nudged.contains(&index) {
+                continue;
+            }
+            let entry = self.entries.remove(index);
+            self.by_key.remove(entry.slot().key());
+            self.forgotten = self.forgotten.max(entry.last_closed());
+        }
+        self.sweep_at = if end >= self.entries.capacity() { 0 } else { end };
+    }
+
+    /// Keys that are remembered.
+    pub fn keys(&self) -> usize {
+        self.entries.len()
     }
 
     /// Returns the leases of keys that `keep` declines, for example of limits that a new snapshot no longer has.
@@ -144,6 +176,7 @@ impl Holder {
         let round = now >= self.next_round;
         if round {
             self.next_round = now.plus(self.config.report_every);
+            self.sweep();
         }
         let due = std::mem::take(&mut self.nudged);
         self.active.extend(due.iter().copied());

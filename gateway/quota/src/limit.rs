@@ -65,7 +65,7 @@ name!(
     LimitId
 );
 name!(
-    /// Who a limit counts for, for example `subscription/shop/alice`. Cheap to clone.
+    /// Who a limit counts for, for example the subscription `shop/alice`. Cheap to clone.
     SubjectId
 );
 name!(

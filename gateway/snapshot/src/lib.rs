@@ -32,8 +32,8 @@ pub use listener::{Certificate, Listener, ListenerProtocol, ListenerTls};
 pub use pattern::{REGEX_SIZE_LIMIT, regex_of};
 pub use policy::{ApiKeySource, AuthPolicy, Dimension, QuotaPolicy, RateLimitPolicy};
 pub use route::{
-    BackendChoice, BackendRef, HeaderMatch, Hostname, Match, PathMatch, QueryMatch, Retry, Route, RouteKind,
-    Rule, Attachment, StringMatch, Timeouts,
+    Attachment, BackendChoice, BackendRef, HeaderMatch, Hostname, Match, PathMatch, QueryMatch, Retry, Route,
+    RouteKind, Rule, StringMatch, Timeouts,
 };
 
 /// `namespace/name` of the resource that an entry came from; parts below it are appended with more slashes
@@ -53,13 +53,15 @@ pub struct Snapshot {
     pub version: String,
     /// Limits and behaviour of the process as a whole.
     pub settings: Settings,
-    /// By `namespace/gateway/listener`.
+    /// By `namespace/gateway/listener`, or `namespace/gateway/namespace/listenerset/listener`.
     pub listeners: BTreeMap<Key, Listener>,
     /// By `namespace/secret`.
     pub certificates: BTreeMap<Key, Certificate>,
-    /// By `kind/namespace/name`, kind in lower case (`httproute/shop/orders`).
+    /// By `kind/namespace/name`, kind in lower case (`httproute/shop/orders`). A route that means different things on
+    /// different listeners (policies on listeners or Gateways) has further entries, with a listener's key behind.
     pub routes: BTreeMap<Key, Route>,
-    /// By `namespace/name:port` of a Service, or `namespace/name` of an XBackend.
+    /// By `namespace/name:port` of a Service, or `namespace/name` of an XBackend; `/h2` behind it for the HTTP/2 form
+    /// of a backend that does not say what it speaks, as GRPCRoutes need it.
     pub backends: BTreeMap<Key, Backend>,
     /// AuthPolicies that some rule uses.
     pub auth_policies: BTreeMap<Key, AuthPolicy>,

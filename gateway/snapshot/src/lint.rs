@@ -1,7 +1,12 @@
 //! Broken invariants of a snapshot. The compiler never makes one; the operator asks before publishing and
 //! the gateway before swapping, so that a bug or a damaged file is refused by name instead of being served.
 
-use crate::{BackendRef, FORMAT, Filter, ListenerProtocol, Route, Rule, Snapshot};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use gateway_quota::rate::Rate;
+
+use crate::{BackendRef, FORMAT, Filter, ListenerProtocol, Route, RouteKind, Rule, Snapshot};
 
 /// One broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +29,13 @@ pub fn lint(snapshot: &Snapshot) -> Vec<Finding> {
     if snapshot.format != FORMAT {
         report.add("snapshot", format!("format is {}, this gateway reads {FORMAT}", snapshot.format));
     }
+    report.settings();
     report.listeners();
+    report.certificates();
     for (key, route) in &snapshot.routes {
         report.route(key, route);
     }
+    report.limits();
     report.subscriptions();
     report.findings
 }
@@ -40,6 +48,64 @@ struct Report<'a> {
 impl Report<'_> {
     fn add(&mut self, object: &str, problem: impl Into<String>) {
         self.findings.push(Finding { object: object.to_owned(), problem: problem.into() });
+    }
+
+    fn settings(&mut self) {
+        let settings = &self.snapshot.settings;
+        let sizes = [
+            (u64::from(settings.max_connections), "max_connections"),
+            (u64::from(settings.max_header_bytes), "max_header_bytes"),
+            (u64::from(settings.max_headers), "max_headers"),
+            (u64::from(settings.max_uri_bytes), "max_uri_bytes"),
+            (settings.header_timeout_ms, "header_timeout_ms"),
+            (settings.idle_timeout_ms, "idle_timeout_ms"),
+            (settings.connect_timeout_ms, "connect_timeout_ms"),
+        ];
+        for (_, name) in sizes.into_iter().filter(|(size, _)| *size == 0) {
+            self.add("settings", format!("{name} is 0"));
+        }
+    }
+
+    fn certificates(&mut self) {
+        for (key, certificate) in &self.snapshot.certificates {
+            if certificate.chain.is_empty() || certificate.key.is_empty() {
+                self.add(&format!("certificate {key}"), "chain or key is missing");
+            }
+        }
+    }
+
+    fn limits(&mut self) {
+        let snapshot = self.snapshot;
+        let plans = snapshot.plans.iter().map(|(key, plan)| (format!("plan {key}"), &plan.limits));
+        let policies = snapshot
+            .quota_policies
+            .iter()
+            .map(|(key, policy)| (format!("quota policy {key}"), &policy.limits));
+        let mut ids = BTreeSet::new();
+        for (object, limit) in plans
+            .chain(policies)
+            .flat_map(|(object, limits)| limits.iter().map(move |limit| (object.clone(), limit)))
+        {
+            if let Err(error) = limit.validate() {
+                self.add(&object, error.to_string());
+            }
+            if !ids.insert(&limit.id) {
+                self.add(&object, format!("limit {} is there twice", limit.id));
+            }
+        }
+        let rates = snapshot.plans.iter().flat_map(|(key, plan)| {
+            plan.rates
+                .iter()
+                .map(move |rate| (format!("plan {key}"), rate.requests, rate.period_ms, rate.burst))
+        });
+        let policies = snapshot.rate_limit_policies.iter().map(|(key, policy)| {
+            (format!("rate limit policy {key}"), policy.requests, policy.period_ms, policy.burst)
+        });
+        for (object, requests, period_ms, burst) in rates.chain(policies) {
+            if let Err(error) = Rate::new(requests, Duration::from_millis(period_ms), burst) {
+                self.add(&object, error.to_string());
+            }
+        }
     }
 
     fn listeners(&mut self) {
@@ -58,6 +124,13 @@ impl Report<'_> {
 
     fn route(&mut self, key: &str, route: &Route) {
         let object = format!("route {key}");
+        let kind = match route.kind {
+            RouteKind::Http => "httproute",
+            RouteKind::Grpc => "grpcroute",
+        };
+        if !key.starts_with(&format!("{kind}/{}", route.name)) {
+            self.add(&object, "its key does not begin with its kind and name");
+        }
         for attachment in &route.attachments {
             if !self.snapshot.listeners.contains_key(&attachment.listener) {
                 self.add(&object, format!("listener {} is missing", attachment.listener));
@@ -71,6 +144,10 @@ impl Report<'_> {
     fn rule(&mut self, object: &str, rule: &Rule) {
         if rule.matches.is_empty() {
             self.add(object, "no match");
+        }
+        if rule.retry.as_ref().is_some_and(|retry| retry.codes.iter().any(|code| !(100..=599).contains(code)))
+        {
+            self.add(object, "a retry code is no status");
         }
         for choice in &rule.backends {
             self.backend(object, &choice.backend);
@@ -123,3 +200,6 @@ impl Report<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,7 +147,20 @@ pub(crate) fn ended_epochs(shared: &mut Shared, stock: &Stock) -> Vec<Ended> {
             Err(error) => shared.note(format!("epoch {epoch} cannot be recovered yet: {error}")),
         }
     }
+    close_orphans(shared, stock);
     ended
+}
+
+/// Segments may outlive every word on how their stream ended: a power loss brings deleted files back, damage takes
+/// the word away. Behind the last of them nothing follows, since no ring of their epoch is left.
+fn close_orphans(shared: &Shared, stock: &Stock) {
+    let mut inventory = shared.inventory();
+    let streams: BTreeSet<Stream> = stock.headers.keys().map(|name| name.stream).collect();
+    for stream in streams {
+        if !stock.epochs.contains(&stream.epoch) && inventory.progress(stream).is_none() {
+            inventory.set_progress(stream, end_without_ring(stock, stream).into());
+        }
+    }
 }
 
 fn ended_epoch(shared: &Shared, stock: &Stock, epoch: u32) -> io::Result<Ended> {

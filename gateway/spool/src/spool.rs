@@ -168,6 +168,10 @@ impl Spool {
             shared.machine.vfs.remove(&path)?;
             shared.inventory().remove(*name);
         }
+        if !doomed.is_empty() {
+            // A file that a power loss brings back is only counted again; this keeps that rare.
+            shared.machine.vfs.sync_dir(&shared.layout.segments())?;
+        }
         Ok(doomed.len())
     }
 

@@ -18,8 +18,9 @@ use crate::subscription::{
     CompiledConsumer, CompiledPlan, CompiledProduct, CompiledSubscription, consumers, plans, products,
     subscriptions,
 };
+use crate::telemetry::{Telemetry, telemetry};
 use crate::world::World;
-use crate::{Compiled, statuses, version};
+use crate::{Compiled, statuses, version, warnings};
 
 /// Everything that was derived, for the last steps.
 pub(crate) struct Derived<'w, 'a> {
@@ -35,6 +36,7 @@ pub(crate) struct Derived<'w, 'a> {
     pub(crate) products: BTreeMap<Key, CompiledProduct>,
     pub(crate) subscriptions: BTreeMap<Key, CompiledSubscription>,
     pub(crate) alerts: BTreeMap<Key, CompiledAlert>,
+    pub(crate) telemetry: Telemetry,
 }
 
 /// The whole compilation.
@@ -50,6 +52,7 @@ pub(crate) fn assemble(world: &World<'_>) -> Compiled {
         world,
         classes,
         routes: routes(world, &gateways),
+        telemetry: telemetry(world, &gateways),
         gateways,
         contents,
         policies,
@@ -60,13 +63,13 @@ pub(crate) fn assemble(world: &World<'_>) -> Compiled {
         subscriptions,
         alerts: alerts(world.resources),
     };
-    let mut warnings = Vec::new();
-    let mut snapshot = snapshot(&mut derived, &mut warnings);
+    let mut found = Vec::new();
+    let mut snapshot = snapshot(&mut derived, &mut found);
     let mut catalog = catalog(&derived);
     version::stamp(&mut snapshot, &mut catalog);
-    statuses::warnings(&derived, &snapshot, &mut warnings);
+    warnings::add(&derived, &snapshot, &mut found);
     let statuses = statuses::all(&derived);
-    let diagnostics = diagnostic::collect(world.resources, &statuses, &warnings);
+    let diagnostics = diagnostic::collect(world.resources, &statuses, &found);
     Compiled { snapshot, catalog, statuses, diagnostics }
 }
 
@@ -163,10 +166,12 @@ fn settings(derived: &Derived<'_, '_>, warnings: &mut Vec<Warning>) -> Settings 
             Some(_) => {}
         }
     }
-    first
+    let mut settings = first
         .and_then(|name| derived.world.resources.gateway_fleets.get(name))
         .and_then(|fleet| fleet::settings(&fleet.spec).ok())
-        .unwrap_or_default()
+        .unwrap_or_default();
+    derived.telemetry.apply(&derived.gateways, &mut settings);
+    settings
 }
 
 fn catalog(derived: &Derived<'_, '_>) -> Catalog {

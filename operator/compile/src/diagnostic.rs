@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::conditions::ConditionType;
+use crds::conditions::{ConditionType, Reason};
 
 use crate::object::ObjectRef;
 use crate::resources::{Diagnostic, Origin, Resources, Severity};
@@ -59,8 +59,11 @@ pub(crate) fn collect(
 
 /// Bad conditions, without those that only repeat another one.
 fn worth_saying(status: &Status) -> impl Iterator<Item = (String, &Condition)> {
-    status.all_conditions().filter(|(_, condition)| {
+    status.all_conditions().filter(|(part, condition)| {
+        // A listener is `Invalid` because of its Gateway, which says so itself.
+        let of_gateway = part.starts_with("listener ") && condition.reason == Reason::Invalid;
         condition.is_bad()
+            && !of_gateway
             && !matches!(condition.kind, ConditionType::Programmed | ConditionType::Conflicted)
             && !condition.message.is_empty()
     })

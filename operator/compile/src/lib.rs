@@ -28,7 +28,9 @@ mod route;
 mod status;
 mod statuses;
 mod subscription;
+mod telemetry;
 mod version;
+mod warnings;
 mod world;
 
 use std::collections::BTreeMap;

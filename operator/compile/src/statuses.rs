@@ -1,14 +1,13 @@
-//! A status for every object that is ours, and warnings that are no conditions.
+//! A status for every object that is ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::conditions::{ConditionType, Reason};
 use crds::gateway_api;
-use gateway_snapshot::{Key, Snapshot};
+use gateway_snapshot::Key;
 
 use crate::assemble::Derived;
 use crate::backend;
-use crate::diagnostic::Warning;
 use crate::fleet;
 use crate::listener::{listener_set_status, status};
 use crate::object::ObjectRef;
@@ -18,9 +17,6 @@ use crate::problem::Problem;
 use crate::resources::{ObjectName, Objects};
 use crate::route::mock;
 use crate::status::{Condition, ParentRef, ParentStatus, Status};
-
-/// Seconds before its end from which on a certificate is worth a warning: a week.
-const EXPIRY_WARNING: i64 = 7 * 24 * 3600;
 
 type Statuses = BTreeMap<ObjectRef, Status>;
 
@@ -35,6 +31,9 @@ pub(crate) fn all(derived: &Derived<'_, '_>) -> Statuses {
     }
     ours(derived, &mut out);
     policies(derived, &mut out);
+    for (name, status) in &derived.telemetry.statuses {
+        out.insert(ObjectRef::new("XTelemetryPolicy", name), status.clone());
+    }
     backends(derived, &mut out);
     out
 }
@@ -254,103 +253,4 @@ fn gateway_ref(name: &ObjectName) -> ParentRef {
         name: name.name.clone(),
         ..ParentRef::default()
     }
-}
-
-/// What is worth saying although no condition says it.
-pub(crate) fn warnings(derived: &Derived<'_, '_>, snapshot: &Snapshot, out: &mut Vec<Warning>) {
-    for route in &derived.routes {
-        let object = Derived::object_of(route);
-        out.extend(
-            route.foreign.iter().map(|message| Warning { object: object.clone(), message: message.clone() }),
-        );
-    }
-    let resources = derived.world.resources;
-    for (name, gateway) in &resources.gateways {
-        let class = ObjectName::new("", &gateway.spec.gateway_class_name);
-        if !resources.gateway_classes.contains_key(&class) {
-            let message = format!(
-                "GatewayClass {class} does not exist, so nobody serves this Gateway; create one with controllerName {}",
-                derived.world.options.controller_name
-            );
-            out.push(Warning { object: ObjectRef::new("Gateway", name), message });
-        }
-    }
-    unreached(derived, out);
-    certificates(derived, snapshot, out);
-    for (key, backend) in &snapshot.backends {
-        if backend.endpoints.is_empty() {
-            let service = key.split(':').next().unwrap_or_default();
-            let (namespace, name) = service.split_once('/').unwrap_or_default();
-            let message =
-                format!("port {key} has no ready endpoint in any EndpointSlice, so requests to it get 503");
-            out.push(Warning {
-                object: ObjectRef::new("Service", &ObjectName::new(namespace, name)),
-                message,
-            });
-        }
-    }
-}
-
-/// Mistakes in objects that have no status yet, because no route of ours leads to them.
-fn unreached(derived: &Derived<'_, '_>, out: &mut Vec<Warning>) {
-    let reached = derived.gateways_of_backends();
-    for (name, policy) in &derived.world.resources.backend_tls_policies {
-        let targets = policy.spec.target_refs.iter();
-        let mut services = targets.map(|target| ("Service", ObjectName::new(&name.namespace, &target.name)));
-        if services.any(|service| reached.contains_key(&service)) {
-            continue;
-        }
-        let conditions = derived.world.backend_tls.outcomes.get(&name.to_string());
-        for condition in conditions.into_iter().flatten().filter(|condition| condition.is_bad()) {
-            let object = ObjectRef::new("BackendTLSPolicy", name);
-            out.push(Warning { object, message: condition.message.clone() });
-        }
-    }
-    for (name, backend) in &derived.world.resources.backends {
-        if let Some(problem) = backend::check_external(derived.world, backend).err()
-            && !reached.contains_key(&("XBackend", name.clone()))
-        {
-            out.push(Warning { object: ObjectRef::new("XBackend", name), message: problem.message });
-        }
-    }
-}
-
-fn certificates(derived: &Derived<'_, '_>, snapshot: &Snapshot, out: &mut Vec<Warning>) {
-    for listener in snapshot.listeners.values() {
-        let (namespace, name) = listener.gateway.split_once('/').unwrap_or_default();
-        let object = ObjectRef::new("Gateway", &ObjectName::new(namespace, name));
-        let mut say = |message: String| out.push(Warning { object: object.clone(), message });
-        for key in listener.tls.iter().flat_map(|tls| &tls.certificates) {
-            let Some(certificate) = snapshot.certificates.get(key) else { continue };
-            let covers = |host: &String| certificate.names.iter().any(|name| names(name, host));
-            if let Some(host) = listener.hostname.as_ref().filter(|host| !covers(host)) {
-                say(format!(
-                    "listener {}: certificate {key} does not name {host}; clients will refuse it",
-                    listener.name
-                ));
-            }
-            match derived.world.options.now.map(|now| certificate.not_after - now) {
-                Some(..=0) => say(format!(
-                    "listener {}: certificate {key} has expired; replace the Secret",
-                    listener.name
-                )),
-                Some(left @ 1..EXPIRY_WARNING) => {
-                    let days = left / 86_400;
-                    say(format!(
-                        "listener {}: certificate {key} expires in {days} days; replace the Secret",
-                        listener.name
-                    ));
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Whether a certificate for `name` is good for `host`: a wildcard stands for one label (RFC 6125, 6.4.3).
-fn names(name: &str, host: &str) -> bool {
-    name == host
-        || name.strip_prefix("*.").is_some_and(|suffix| {
-            host.split_once('.').is_some_and(|(label, rest)| label != "*" && rest == suffix)
-        })
 }

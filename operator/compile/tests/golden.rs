@@ -182,7 +182,7 @@ fn inline(value: &Value) -> Option<String> {
         Value::Array(list)
             if list
                 .iter()
-                .all(|value| simple(value) && !value.as_str().is_some_and(|text| text.len() > 60)) =>
+                .all(|value| simple(value) && value.as_str().is_none_or(|text| text.len() <= 60)) =>
         {
             let parts: Option<Vec<String>> = list.iter().map(inline).collect();
             Some(format!("[{}]", parts?.join(", ")))

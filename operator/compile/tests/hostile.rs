@@ -121,7 +121,7 @@ fn mutated(case: &mut Case, random: &mut SmallRng) -> (&'static str, ObjectName)
 
 #[test]
 fn mutated_resources_never_panic_and_compile_to_what_can_be_served() {
-    let (mutations, seed) = (number("MUTATIONS", 3_000), number("SEED", 11));
+    let (mutations, seed) = (number("MUTATIONS", 1_500), number("SEED", 11));
     let originals = cases();
     let mut random = SmallRng::seed_from_u64(seed);
     for round in 0..mutations {
@@ -149,7 +149,7 @@ fn copy(case: &Case) -> Case {
 
 #[test]
 fn one_route_never_changes_another() {
-    let (mutations, seed) = (number("MUTATIONS", 2_000), number("SEED", 12));
+    let (mutations, seed) = (number("MUTATIONS", 800), number("SEED", 12));
     let originals: Vec<Case> =
         cases().into_iter().filter(|case| case.resources.http_routes.len() > 1).collect();
     let before: Vec<Compiled> =
@@ -193,7 +193,7 @@ fn others(compiled: &Compiled, but: &ObjectName) -> (BTreeMap<String, Route>, Ve
 
 #[test]
 fn one_consumer_or_subscription_never_changes_another() {
-    let (mutations, seed) = (number("MUTATIONS", 1_000), number("SEED", 13));
+    let (mutations, seed) = (number("MUTATIONS", 500), number("SEED", 13));
     let originals: Vec<Case> =
         cases().into_iter().filter(|case| case.resources.consumers.len() > 1).collect();
     let mut random = SmallRng::seed_from_u64(seed);
@@ -220,6 +220,9 @@ fn one_consumer_or_subscription_never_changes_another() {
             let of_mutated = kind == "Consumer" && subscription.consumer == name.to_string();
             assert!(of_mutated || after.subscriptions.get(key) == Some(subscription), "{at}: {key}");
         }
-        assert_eq!(before.plans, after.plans, "{at}");
+        for (key, plan) in &before.plans {
+            // A plan is there as long as a subscription uses it.
+            assert!(after.plans.get(key).is_none_or(|other| other == plan), "{at}: {key}");
+        }
     }
 }

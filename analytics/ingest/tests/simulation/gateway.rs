@@ -195,6 +195,12 @@ impl Gateway {
         spool.sealed().is_empty() && spool.streams().iter().all(|facts| facts.stream.epoch == spool.epoch())
     }
 
+    /// What is left, for a failure's message.
+    pub(crate) fn describe(&self) -> String {
+        let Some((spool, _)) = &self.process else { return "not running".to_owned() };
+        format!("{} segments, {:?}, notes {:?}", spool.sealed().len(), spool.streams(), spool.notes())
+    }
+
     /// A service with another boot holds nothing of what the last one held.
     fn meet(&mut self, boot: &str) {
         if self.boot != boot {

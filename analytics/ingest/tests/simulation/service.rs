@@ -22,6 +22,8 @@ pub(crate) struct Service {
     running: BTreeMap<u64, SegmentName>,
     pub late: Vec<SegmentName>,
     pub alarms: Vec<String>,
+    /// What happened, for the trace.
+    pub events: Vec<String>,
 }
 
 fn config() -> Config {
@@ -44,7 +46,7 @@ impl Service {
             ingest.fence(now);
         }
         let (bytes, believed, running) = Default::default();
-        Self { ingest, boot, bytes, flaw, believed, running, late: Vec::new(), alarms: Vec::new() }
+        Self { ingest, boot, bytes, flaw, believed, running, late: Vec::new(), alarms: Vec::new(), events: Vec::new() }
     }
 
     pub(crate) fn put(&mut self, bytes: Vec<u8>, now: Now) -> PutAnswer {
@@ -62,6 +64,7 @@ impl Service {
     }
 
     pub(crate) fn answer(&mut self, answer: Answer, now: Now) {
+        self.events.push(format!("answer {answer:?}"));
         match answer {
             Answer::Inserted(attempt) => {
                 if let (Some(Flaw::BelieveInserts), Some(name)) = (self.flaw, self.running.get(&attempt.0)) {
@@ -89,6 +92,10 @@ impl Service {
 
     pub(crate) fn act(&mut self, store: &mut Store, now: Now, random: &mut Random) {
         for action in self.ingest.poll(now) {
+            self.events.push(match &action {
+                Action::Verify { query, headers } => format!("verify {query:?} of {} segments", headers.len()),
+                other => format!("{other:?}"),
+            });
             match action {
                 Action::Insert { attempt, name, token, .. } => {
                     self.running.insert(attempt.0, name);

@@ -15,7 +15,7 @@ const WINDOW: usize = 6;
 /// The store gives up an insert after this long.
 pub(crate) const DEADLINE_US: u64 = 1_000_000;
 /// The longest that a statement is under way before it runs.
-const TRANSIT_US: u64 = 100_000;
+pub(crate) const TRANSIT_US: u64 = 100_000;
 
 /// A segment that was committed.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ struct Insert {
     /// When the client stops waiting.
     given_up_us: u64,
     answered: bool,
+    /// It reached a store that was down.
+    refused: bool,
     client: u64,
 }
 
@@ -68,6 +70,8 @@ pub(crate) struct Store {
     pub down: bool,
     /// Reads see the table as it was when this many commits were there: the flaw of a lagging replica.
     pub stale: bool,
+    /// What happened, for the trace.
+    pub events: Vec<String>,
 }
 
 impl Store {
@@ -77,7 +81,7 @@ impl Store {
         let commits_us = arrives_us + if slow { r.within(10_000, DEADLINE_US) } else { r.within(1_000, 50_000) };
         let patience = if r.chance(150) { r.within(1_000, 200_000) } else { DEADLINE_US + 200_000 };
         let given_up_us = now + patience;
-        self.inserts.push(Insert { attempt, token, bytes, arrives_us, commits_us, given_up_us, answered: false, client });
+        self.inserts.push(Insert { attempt, token, bytes, arrives_us, commits_us, given_up_us, answered: false, refused: false, client });
     }
 
     pub(crate) fn count(&mut self, query: QueryId, names: Vec<SegmentName>, client: u64, now: u64, r: &mut Random) {
@@ -103,11 +107,19 @@ impl Store {
         answers.into_iter().filter(|(for_client, _)| *for_client == client).map(|(_, answer)| answer).collect()
     }
 
+    /// A new store: what reached none is refused.
+    pub(crate) fn start(&mut self, now: u64) {
+        self.down = false;
+        for insert in self.inserts.iter_mut().filter(|insert| insert.arrives_us <= now) {
+            insert.refused = true;
+        }
+    }
+
     /// The store dies; statements that run are cut at any point.
     pub(crate) fn crash(&mut self, now: u64, r: &mut Random) {
         self.down = true;
         let (running, waiting): (Vec<Insert>, Vec<Insert>) =
-            std::mem::take(&mut self.inserts).into_iter().partition(|insert| insert.arrives_us <= now);
+            std::mem::take(&mut self.inserts).into_iter().partition(|insert| insert.arrives_us <= now && insert.commits_us != u64::MAX);
         self.inserts = waiting;
         for mut insert in running {
             match r.within(0, 4) {
@@ -130,7 +142,7 @@ impl Store {
     fn run_inserts(&mut self, now: u64, r: &mut Random, answers: &mut Vec<(u64, Answer)>) {
         for mut insert in std::mem::take(&mut self.inserts) {
             let due = insert.commits_us != u64::MAX && insert.arrives_us <= now;
-            if due && self.down {
+            if due && (self.down || insert.refused) {
                 if !insert.answered {
                     answers.push((insert.client, Answer::InsertRefused(insert.attempt)));
                 }
@@ -196,6 +208,7 @@ impl Store {
     fn commit(&mut self, bytes: &[u8], at_us: u64) {
         let segment = Segment::parse(bytes).expect("the service sends what it checked");
         let name = segment.header().name;
+        self.events.push(format!("store commits {name} at {at_us}"));
         self.by_name.entry(name).or_default().push(self.commits.len());
         let block = segment.block().expect("a sealed block is whole");
         self.commits.push(Commit { name, at_us, block });

@@ -7,7 +7,7 @@ use crate::check::Checks;
 use crate::gateway::Gateway;
 use crate::random::Random;
 use crate::service::Service;
-use crate::store::Store;
+use crate::store::{Store, TRANSIT_US};
 
 /// 2026-11-23 23:59:50 UTC: most runs meet midnight.
 const START_US: u64 = 1_795_391_990_000_000;
@@ -64,7 +64,8 @@ pub(crate) struct World {
     ledger: Ledger,
     store: Store,
     store_down_until_us: u64,
-    fence_at_us: Option<u64>,
+    /// The store was started anew: at the first time, inserts sent before the second are told to be dead.
+    fence_at_us: Option<(u64, u64)>,
     network: Vec<(u64, Message)>,
     cut_until_us: u64,
     calm: bool,
@@ -79,7 +80,8 @@ impl World {
     pub(crate) fn new(seed: u64, flaw: Option<Flaw>, verbose: bool) -> Self {
         let mut random = Random::new(seed);
         let gateways = (0..2u8).map(|i| Gateway::new(i + 1, random.next(), START_US, flaw)).collect();
-        let store = Store { stale: flaw == Some(Flaw::StaleCounts), ..Store::default() };
+        let mut store = Store::default();
+        store.stale = flaw == Some(Flaw::StaleCounts);
         let mut world = Self {
             random,
             now_us: START_US,
@@ -131,7 +133,9 @@ impl World {
                 return self.checks.finish(&self.gateways, &self.store);
             }
         }
-        Err("no progress: something is still under way long after the faults ended".to_owned())
+        let held = self.service.as_ref().map(|service| service.ingest.status());
+        let left: Vec<String> = self.gateways.iter().map(Gateway::describe).collect();
+        Err(format!("no progress long after the faults ended: {held:?} {left:?}"))
     }
 
     pub(crate) fn trace(self) -> Vec<String> {
@@ -198,18 +202,22 @@ impl World {
         let now = self.now();
         let client = self.service.as_ref().map_or(u64::MAX, |service| service.boot);
         let answers = self.store.step(client, now.mono_us, &mut self.random);
+        let commits: Vec<String> = self.store.events.drain(..).collect();
+        commits.iter().for_each(|commit| self.say(commit));
         let Some(service) = &mut self.service else { return Ok(()) };
-        if self.fence_at_us.is_some_and(|at| at <= now.mono_us) {
-            self.fence_at_us = None;
-            service.ingest.fence(now);
+        if let Some((_, sent_before_us)) = self.fence_at_us.take_if(|(at, _)| *at <= now.mono_us) {
+            service.ingest.fence_before(sent_before_us, now);
+            service.events.push(format!("fence before {}", sent_before_us - START_US));
         }
         answers.into_iter().for_each(|answer| service.answer(answer, now));
         service.act(&mut self.store, now, &mut self.random);
         self.checks.late.extend(service.late.drain(..));
         let alarms: Vec<String> = service.alarms.drain(..).collect();
+        let events: Vec<String> = service.events.drain(..).collect();
         // The ledger is written whenever it changes, before anyone is told.
         self.ledger = service.ingest.ledger();
         self.checks.completeness(service.ingest.status().complete_through_us, now.mono_us)?;
+        events.iter().for_each(|event| self.say(event));
         match alarms.first() {
             Some(alarm) => Err(format!("an alarm without damage: {alarm}")),
             None => Ok(()),
@@ -286,9 +294,9 @@ impl World {
             self.start_service();
         }
         if self.store.down && self.store_down_until_us <= self.now_us {
-            self.store.down = false;
-            // Long enough after the start that nothing sent before can still be under way.
-            self.fence_at_us = Some(self.now_us + 1_500_000);
+            self.store.start(self.now_us);
+            let at = self.now_us + self.random.within(0, 1_500_000);
+            self.fence_at_us = self.random.chance(700).then_some((at, self.now_us - TRANSIT_US));
             self.say("store starts");
         }
     }
@@ -299,6 +307,7 @@ impl World {
         if self.random.chance(12) && self.gateways[index].process.is_some() {
             let power = self.random.chance(250);
             self.gateways[index].kill(power);
+            self.checks.lost_power |= power;
             self.gateways[index].down_until_us = now + self.random.within(10_000, 800_000);
             self.say(&format!("gateway {index} is killed, power lost: {power}"));
         }

@@ -64,3 +64,63 @@ fn alert(account: &Account, catalog: &Catalog, now: Timestamp) -> Option<Alert> 
         deliveries,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use gateway_quota::{AccountView, QuotaKey, Window};
+    use gateway_snapshot::AlertRule;
+
+    use super::*;
+
+    fn account(used: u64, recent: (u64, f64)) -> Account {
+        let window =
+            Window { start: "2026-11-23T00:00:00Z".parse().unwrap(), end: "2026-11-24T00:00:00Z".parse().unwrap() };
+        let view = AccountView {
+            key: QuotaKey::new("plan/shop/gold/daily", "subscription/shop/alice"),
+            window,
+            quantity: 1_000,
+            ceiling: 1_000,
+            settled: used,
+            unaccounted: 0,
+            used,
+            leased: 0,
+            remaining: 1_000 - used,
+            fired: Vec::new(),
+            leases: 0,
+        };
+        Account { view, recent }
+    }
+
+    fn catalog(forecast: bool) -> Catalog {
+        let rule = AlertRule { thresholds: Vec::new(), forecast, limits: vec!["plan/shop/".into()], channels: Vec::new() };
+        Catalog { alerts: BTreeMap::from([("shop/quota".to_owned(), rule)]), ..Catalog::default() }
+    }
+
+    #[test]
+    fn a_rate_that_leads_to_the_limit_warns_once() {
+        let noon: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        let later: Timestamp = "2026-11-23T12:05:00Z".parse().unwrap();
+        let first = alerts(&[account(400, (60, 60.0))], &catalog(true), noon);
+        let second = alerts(&[account(500, (60, 60.0))], &catalog(true), later);
+        assert_eq!((first.len(), first[0].kind), (1, Kind::Forecast));
+        assert_eq!(first[0].exhausted_at.unwrap().to_string(), "2026-11-23T12:10:00Z");
+        assert_eq!(first[0].id, second[0].id, "the same warning has the same name");
+    }
+
+    #[test]
+    fn nobody_is_warned_without_need() {
+        let noon: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        let cases = [
+            ("slow", account(400, (1, 120.0)), true),
+            ("hardly begun", account(100, (60, 60.0)), true),
+            ("hardly watched", account(400, (60, 5.0)), true),
+            ("full already", account(1_000, (60, 60.0)), true),
+            ("not asked for", account(400, (60, 60.0)), false),
+        ];
+        for (name, account, asked) in cases {
+            assert!(alerts(&[account], &catalog(asked), noon).is_empty(), "{name}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! How the rest of the service talks to the quota authority.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 
 use gateway_quota::{AccountView, Mono, OrphanStream, Settlement, message};
@@ -8,6 +9,7 @@ use gateway_snapshot::Catalog;
 use tokio::sync::oneshot;
 
 use super::Message;
+use super::learn::Used;
 
 /// Why the authority does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,11 +38,17 @@ pub(crate) struct Account {
 #[derive(Debug, Clone)]
 pub(crate) struct AuthorityHandle {
     messages: SyncSender<Message>,
+    learning: Arc<AtomicBool>,
 }
 
 impl AuthorityHandle {
-    pub(super) fn new(messages: SyncSender<Message>) -> Self {
-        Self { messages }
+    pub(super) fn new(messages: SyncSender<Message>, learning: bool) -> Self {
+        Self { messages, learning: Arc::new(AtomicBool::new(learning)) }
+    }
+
+    /// Whether nothing is granted yet, because it is not known what was used before.
+    pub(crate) fn is_learning(&self) -> bool {
+        self.learning.load(Ordering::Relaxed)
     }
 
     /// Handles a batch that was checked; the reply is durable.
@@ -61,6 +69,13 @@ impl AuthorityHandle {
     /// Settles what a gateway's life left behind; durable when it returns.
     pub(crate) async fn settle(&self, facts: Settlement) -> Result<(), AuthorityError> {
         self.ask(|reply| Message::Settle { facts: Box::new(facts), reply }).await?
+    }
+
+    /// Takes over what records show, and lets grants begin; durable when it returns.
+    pub(crate) async fn learned(&self, used: Vec<Used>) -> Result<(), AuthorityError> {
+        self.ask(|reply| Message::Learned { used, reply }).await??;
+        self.learning.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Guards the limits of a new catalog.

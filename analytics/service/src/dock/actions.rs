@@ -41,7 +41,10 @@ impl Task {
                 Action::Insert { attempt, name, token, deadline_us } => self.insert(attempt, name, token, deadline_us),
                 Action::Verify { query, headers } => self.verify(query, headers),
                 Action::Drop { name } => {
-                    self.bytes.remove(&name);
+                    if let Some(held) = self.held.remove(&name) {
+                        // Its rows may have become visible long after the insert that brought them was given up.
+                        let _ = self.notices.send(Notice::Written { day: held.day });
+                    }
                 }
                 Action::Alarm { name, what } => {
                     self.alarms += 1;
@@ -57,7 +60,7 @@ impl Task {
 
     fn insert(&mut self, attempt: AttemptId, name: SegmentName, token: String, deadline_us: u64) {
         let (store, outcomes) = (self.store.clone(), self.outcomes.clone());
-        let Some(bytes) = self.bytes.get(&name).cloned() else {
+        let Some(bytes) = self.held.get(&name).map(|held| held.bytes.clone()) else {
             tracing::error!(segment = %name, "bytes of a held segment are missing");
             self.ingest.inserted(attempt, InsertOutcome::Refused, super::now(self.clock));
             return;

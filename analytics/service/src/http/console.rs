@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../../dashboards/console/dist"]
+#[folder = "../../dashboards/console/dist"]
 #[allow_missing = true]
 struct Assets;
 

@@ -19,6 +19,10 @@ pub(super) async fn alive() -> &'static str {
 #[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses((status = 200), (status = 503)))]
 pub(super) async fn ready(State(app): State<App>) -> Response {
     match &*app.ready.borrow() {
+        Readiness::Ready if app.authority.is_learning() => {
+            let why = "quotas are being rebuilt from records";
+            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "detail": why}))).into_response()
+        }
         Readiness::Ready => Json(json!({"ready": true})).into_response(),
         Readiness::Waiting(why) => {
             (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "detail": why}))).into_response()

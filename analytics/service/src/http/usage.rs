@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use gateway_snapshot::Catalog;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -20,6 +21,8 @@ use super::{App, Problem};
 
 /// Rows unless asked for more.
 const ROWS: u64 = 10_000;
+/// Seconds in a UTC day.
+const DAY: i64 = 86_400;
 /// Most rows.
 const MAX_ROWS: u64 = 100_000;
 
@@ -122,7 +125,20 @@ fn read(mut params: Params, app: &App) -> Result<Asked, Problem> {
     let charges = params.parse("charges", false)?;
     let limit = params.limit(ROWS, MAX_ROWS)?;
     params.finish()?;
-    Ok(Asked { question: UsageQuestion { window, zone, bucket, by, filters, limit }, format, charges })
+    let rolled_before = split(app, window)?;
+    let question = UsageQuestion { window, zone, bucket, by, filters, limit, rolled_before };
+    if rolled_before.is_some() {
+        question.fits_rollup().map_err(Problem::bad)?;
+    }
+    Ok(Asked { question, format, charges })
+}
+
+/// The first day whose records are all kept, if the window begins before it: hourly totals answer for the time before.
+fn split(app: &App, window: Window) -> Result<Option<Timestamp>, Problem> {
+    let today = app.clock.wall().as_second().div_euclid(DAY) * DAY;
+    let kept = i64::from(app.retention_days.saturating_sub(1)) * DAY;
+    let split = Timestamp::from_second(today - kept).map_err(Problem::internal)?;
+    Ok((window.from < split).then_some(split))
 }
 
 /// The lines of an answer, untouched; more than `limit` is an error and never a shorter report.
@@ -183,7 +199,11 @@ async fn charges(app: &App, asked: &UsageQuestion) -> Result<Vec<Charge>, Proble
         by: vec![Dimension::Consumer, Dimension::Plan, Dimension::Product],
         filters: asked.filters.clone(),
         limit: MAX_ROWS,
+        rolled_before: asked.rolled_before,
     };
+    if question.rolled_before.is_some() {
+        question.fits_rollup().map_err(Problem::bad)?;
+    }
     let used: Vec<Used> = app.store.rows(&question.statement()).await?;
     let catalog = app.catalog();
     let whole = |month: &str| covers(asked.window, month, &asked.zone);

@@ -48,7 +48,7 @@ async fn crossings_are_told_once_signed_and_soon() {
         AlertChannel::Alertmanager { url: format!("http://{address}/am") },
     ];
     write(folder.path(), &catalog(10, channels));
-    let service = Service::start_on("http://127.0.0.1:9", "none", folder.path(), false).await;
+    let service = Service::start("alerts", folder.path()).await;
     let gateway = Gateway::new(1);
     let (lease, granted) = grant(&service, &gateway, 8).await;
     assert!(granted >= 8);

@@ -1,4 +1,5 @@
 //! The service in process on a free port, against the real engine in a process of its own.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod alerts;
 mod engine;

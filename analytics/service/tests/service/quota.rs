@@ -95,8 +95,7 @@ async fn account(service: &Service) -> Value {
 async fn leases_are_durable_and_never_exceed_the_limit() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &catalog(10, Vec::new()));
-    // The store is not needed for quotas: nothing listens there.
-    let service = Service::start_on("http://127.0.0.1:9", "none", folder.path(), false).await;
+    let service = Service::start("leases", folder.path()).await;
     let (one, two) = (Gateway::new(1), Gateway::new(2));
     let (lease, granted) = grant(&service, &one, 5).await;
     let used = Count { granted, returned: 0, spent: granted };
@@ -106,7 +105,7 @@ async fn leases_are_durable_and_never_exceed_the_limit() {
     assert!(matches!(more.answers[0], Answer::Grant { granted: g, .. } if g == 10 - granted), "{more:?}");
     service.stop().await;
 
-    // A new process knows what was granted, and grants no unit more.
+    // A new process knows what was granted, and grants no unit more. It does not need the store for that.
     let service = Service::start_on("http://127.0.0.1:9", "none", folder.path(), false).await;
     service.until("the account is known", async || (account(&service).await["remaining"] == 0).then_some(())).await;
     let three = Gateway::new(3);
@@ -162,5 +161,43 @@ async fn a_crash_is_settled_from_the_records() {
     let charge = &report["charges"][0];
     assert_eq!((charge["quantity"].as_u64(), charge["billable"].as_u64(), charge["amount"].as_str()), (Some(4), Some(1), Some("0.05")), "{report}");
     assert_eq!(charge["billing_id"], "C-1");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_disk_is_learnt_again_from_the_records() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &catalog(10, Vec::new()));
+    let service = Service::start("learning", folder.path()).await;
+    service.ready().await;
+    let mut gateway = Gateway::new(1);
+    let (_, granted) = grant(&service, &gateway, 6).await;
+    assert!(granted >= 6);
+    let records: Vec<_> = (0..6).map(|index| record(Timestamp::now(), index, Reason::Ok, 200)).collect();
+    let sealed = gateway.seal(&records);
+    gateway.put(&service, &sealed).await;
+    gateway.audited(&service).await;
+    let (url, database) = (crate::engine::Engine::shared().url(), service.database.clone());
+    service.stop().await;
+    std::fs::remove_file(folder.path().join("analytics.redb")).unwrap();
+
+    let ttl = std::time::Duration::from_millis(500);
+    let set = |options: &mut analytics_service::Options| options.lease_ttl = ttl;
+    let service = Service::start_with(&url, &database, folder.path(), set).await;
+    let reply = ask(&service, &gateway, vec![acquire(1)]).await;
+    assert!(matches!(reply.answers[0], Answer::Denied { .. }), "nothing is granted before it is known what was: {reply:?}");
+    // The gateway still has its segment and sends it again, as the service has another boot.
+    gateway.put(&service, &sealed).await;
+    let used = async || {
+        gateway.quiet_through(Timestamp::now());
+        gateway.heartbeat(&service, false).await;
+        let view = account(&service).await;
+        (view["used"] == 6).then_some(view)
+    };
+    let view = service.until("the use of before is known", used).await;
+    assert_eq!(view["remaining"], 4, "{view}");
+    let reply = ask(&service, &gateway, vec![acquire(5)]).await;
+    assert!(matches!(reply.answers[0], Answer::Denied { .. }), "{reply:?}");
+    grant(&service, &gateway, 4).await;
     service.stop().await;
 }

@@ -82,6 +82,33 @@ async fn usage_is_exact_complete_and_the_same_each_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn months_whose_records_are_gone_are_answered_from_totals() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start("totals", folder.path()).await;
+    service.ready().await;
+    shipped(&service).await;
+    let long_ago = start().as_second() / 86_400 * 86_400 - 60 * 86_400;
+    let sql = format!(
+        "INSERT INTO {}.usage_1h (hour, consumer, route, status, reason, n, request_bytes, response_bytes, duration_us_sum) \
+         VALUES ({long_ago}, 'shop/alice', 'shop/orders', 200, 'ok', 1000, 5, 6, 7)",
+        service.database
+    );
+    let url = crate::engine::Engine::shared().url();
+    assert!(reqwest::Client::new().post(url).body(sql).send().await.unwrap().status().is_success());
+
+    let from = Timestamp::from_second(long_ago).unwrap();
+    let to = window().split_once("to=").unwrap().1.to_owned();
+    let report = service.get(&format!("/v1/usage?by=consumer&bucket=day&from={from}&to={to}")).await;
+    let requests: Vec<_> = report["rows"].as_array().unwrap().iter().map(|row| row["requests"].as_u64().unwrap()).collect();
+    assert_eq!(requests, [1_000, 100], "{report}");
+    assert_eq!(report["totals"]["duration_us_sum"], 104_950 + 7);
+    let (status, problem) = service.problem(&format!("/v1/usage?by=host&from={from}&to={to}")).await;
+    assert_eq!(status, 400);
+    assert!(problem["detail"].as_str().unwrap().contains("hourly totals are not kept by host"), "{problem}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn traffic_records_and_pipeline_answer() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start("traffic", folder.path()).await;

@@ -19,6 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Service {
     pub(crate) base: String,
+    pub(crate) database: String,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
     http: reqwest::Client,
@@ -39,12 +40,17 @@ impl Service {
 
     /// A service on a given engine and database; its catalog is `catalog.json` in `folder`.
     pub(crate) async fn start_on(url: &str, database: &str, folder: &Path, fresh: bool) -> Self {
+        Self::start_with(url, database, folder, |options| options.fresh_store = fresh).await
+    }
+
+    /// A service with options of its own.
+    pub(crate) async fn start_with(url: &str, database: &str, folder: &Path, set: impl FnOnce(&mut Options)) -> Self {
         // Silent unless RUST_LOG asks; only the first of all tests sets it up.
         let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_test_writer().try_init();
         let mut options = Options::new(TOKEN, url, folder);
         options.database = database.to_owned();
         options.catalog_path = Some(folder.join("catalog.json"));
-        options.fresh_store = fresh;
+        set(&mut options);
         let shutdown = CancellationToken::new();
         let (say, bound) = tokio::sync::oneshot::channel::<SocketAddr>();
         let stop = shutdown.clone();
@@ -52,7 +58,7 @@ impl Service {
         let address = bound.await.expect("the service starts");
         let http = reqwest::Client::new();
         let base = format!("http://{address}");
-        Self { base, shutdown, task, http }
+        Self { base, database: database.to_owned(), shutdown, task, http }
     }
 
     pub(crate) async fn ready(&self) {

@@ -1,4 +1,4 @@
-import { type Consumer, type Point, useFresh } from "../api";
+import { type ConsumerDetail, type Point, useFresh } from "../api";
 import { count } from "../format";
 import { Latency, Traffic } from "../parts/Chart";
 import { Panel, Tile, Trouble } from "../parts/Panel";
@@ -12,7 +12,7 @@ interface Series {
 
 export function ConsumerPage({ name }: { name: string }) {
   const path = name.split("/").map(encodeURIComponent).join("/");
-  const { data, error } = useFresh<Consumer>(`/v1/consumers/${path}`, 2000);
+  const { data, error } = useFresh<ConsumerDetail>(`/v1/consumers/${path}`, 2000);
   const series = useFresh<Series>(`/v1/timeseries?consumer=${encodeURIComponent(name)}&from=now-15m`, 2000);
   const points = series.data?.series[0]?.points ?? [];
   return (

@@ -1,12 +1,12 @@
 import { type GatewayState, type Pipeline, useFresh } from "../api";
-import { bytes, count, moment } from "../format";
+import { bytes, count, milliseconds, moment } from "../format";
 import { Panel, Tile, Trouble } from "../parts/Panel";
 import { Table } from "../parts/Table";
 
 export function PipelinePage() {
   const { data, error } = useFresh<Pipeline>("/v1/pipeline", 1000);
   if (data === null) return error ? <Trouble error={error} /> : <p className="muted">Loading…</p>;
-  const lag = data.lag_ms === null ? "–" : `${(data.lag_ms / 1000).toFixed(1)} s`;
+  const lag = data.lag_ms === null || data.lag_ms === undefined ? "–" : `${(data.lag_ms / 1000).toFixed(1)} s`;
   return (
     <>
       <h1>Pipeline</h1>
@@ -17,7 +17,7 @@ export function PipelinePage() {
         <Tile label="Records lost" value={count(data.declared_lost)} mood={data.declared_lost > 0 ? "bad" : "good"} />
         <Tile label="Conflicts" value={count(data.conflicts)} mood={data.conflicts > 0 ? "bad" : "good"} />
         <Tile label="Segments under way" value={count(data.segments_pending)} />
-        <Tile label="Rows in the store" value={data.store.rows === null ? "–" : count(data.store.rows)} />
+        <Tile label="Rows in the store" value={count(data.store.rows)} />
       </dl>
       <Panel title="Gateways">
         <Table
@@ -36,11 +36,12 @@ export function PipelinePage() {
 const COLUMNS = [
   { title: "Gateway", show: (row: GatewayState) => row.hostname || row.gateway },
   { title: "State", show: (row: GatewayState) => (row.silent ? "silent" : row.state) },
-  { title: "Version", show: (row: GatewayState) => row.snapshot_version.slice(0, 12) },
+  { title: "Version", show: (row: GatewayState) => row.snapshot_version.slice(0, 12) || "–" },
+  { title: "Connections", number: true, show: (row: GatewayState) => count(row.connections) },
   { title: "Spool", number: true, show: (row: GatewayState) => bytes(row.spool_bytes) },
   { title: "Segments", number: true, show: (row: GatewayState) => count(row.spool_segments) },
-  { title: "Records", number: true, show: (row: GatewayState) => count(row.appended) },
-  { title: "In the store", number: true, show: (row: GatewayState) => count(row.audited) },
-  { title: "Counts only", number: true, show: (row: GatewayState) => count(row.aggregated) },
-  { title: "Lost", number: true, show: (row: GatewayState) => count(row.declared_lost) },
+  { title: "Oldest", number: true, show: (row: GatewayState) => milliseconds(row.oldest_age_ms) },
+  { title: "Counts only", number: true, show: (row: GatewayState) => count(row.counted_only) },
+  { title: "Damaged files", number: true, show: (row: GatewayState) => count(row.quarantined) },
+  { title: "Lost", number: true, show: (row: GatewayState) => count(row.lost) },
 ];

@@ -65,7 +65,8 @@ const line = (colour: string) => ({
   type: "monotone" as const,
   stroke: `var(${colour})`,
   strokeWidth: 2,
-  dot: false,
+  // A second with requests between two without would be no line at all.
+  dot: { r: 2 },
   connectNulls: true,
   isAnimationActive: false,
 });

@@ -24,8 +24,8 @@ export function QuotaBar({ quota }: { quota: Quota }) {
         aria-valuenow={quota.used}
         aria-valuetext={`${percent(used)} used`}
       >
-        <div className={`fill ${mood}`} style={{ width: percent(used) }} />
-        <div className="fill leased" style={{ width: percent(leased) }} />
+        <div className={`fill ${mood}`} style={{ width: `${used * 100}%` }} />
+        <div className="fill leased" style={{ width: `${leased * 100}%` }} />
       </div>
       <p className="muted">
         {percent(used)} used in this {quota.window} ({quota.zone}), until {moment(quota.window_end)}

@@ -19,7 +19,7 @@ interface Props<Row> {
 export function Table<Row>({ label, columns, rows, name, empty }: Props<Row>) {
   if (rows.length === 0) return <p className="muted">{empty}</p>;
   return (
-    <div className="scroll" tabIndex={0} role="region" aria-label={label}>
+    <div className="scroll" tabIndex={0} role="region" aria-label={`${label}, table`}>
       <table>
         <thead>
           <tr>

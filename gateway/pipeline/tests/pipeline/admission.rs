@@ -271,10 +271,54 @@ proptest! {
 }
 
 #[test]
-fn more_quotas_than_a_record_accounts_for_are_refused_by_name() {
+fn more_limits_than_can_be_accounted_for_are_refused_by_name() {
     let limits = (0..5).map(|at| limit(&format!("q{at}"), Unit::Requests, 9)).collect();
-    let snapshot = selling(limits);
-    let (exchange, step) = Desk::new(&snapshot).drive(&prepare(&snapshot), &request(), at(0));
-    assert_eq!(word(&exchange, &step), "invalid_route");
-    assert_eq!(finish(exchange, 500, at(0)).charges.units(), 0);
+    let many_quotas = selling(limits);
+    let mut many_policies = selling(vec![]);
+    for at in 0..8 {
+        many_policies.rate_limit_policies.insert(format!("shop/p{at}"), policy(9, Dimension::All));
+        let rules = &mut many_policies.routes.get_mut("httproute/shop/r").unwrap().rules;
+        rules[0].rate_limits.push(format!("shop/p{at}"));
+    }
+    for snapshot in [many_quotas, many_policies] {
+        let (exchange, step) = Desk::new(&snapshot).drive(&prepare(&snapshot), &request(), at(0));
+        assert_eq!(word(&exchange, &step), "invalid_route");
+        assert_eq!(finish(exchange, 500, at(0)).charges.units(), 0);
+    }
+}
+
+/// Passes chunks until one is stopped; what passed.
+fn flow(exchange: &mut Exchange, desk: &mut Desk, chunks: &[u64]) -> u64 {
+    let mut passed = 0;
+    for chunk in chunks {
+        loop {
+            match exchange.response_bytes(*chunk, at(1)) {
+                Flow::Pass => break passed += chunk,
+                Flow::NeedLease(need) => drop(desk.fetch(&need, at(1))),
+                Flow::Stop(_) => return passed,
+            }
+        }
+    }
+    passed
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+    #[test]
+    fn a_stopped_chunk_is_charged_to_no_limit(
+        quantities in prop::collection::vec(1_u64..200, 1..4),
+        chunks in prop::collection::vec(0_u64..80, 1..8),
+    ) {
+        let limits: Vec<Limit> =
+            quantities.iter().enumerate().map(|(at, n)| limit(&format!("b{at}"), Unit::Bytes, *n)).collect();
+        let snapshot = selling(limits);
+        let (prepared, mut desk) = (prepare(&snapshot), Desk::new(&snapshot));
+        let (mut exchange, step) = desk.drive(&prepared, &request(), at(0));
+        prop_assert_eq!(word(&exchange, &step), "ok");
+        let passed = flow(&mut exchange, &mut desk, &chunks);
+        prop_assert!(passed <= *quantities.iter().min().unwrap());
+        let record = finish(exchange, 200, at(2));
+        prop_assert_eq!(record.response_bytes, passed);
+        prop_assert_eq!(record.charges.units(), passed * quantities.len() as u64);
+    }
 }

@@ -227,11 +227,25 @@ fn a_preflight_meets_the_rule_of_the_method_it_asks_for() {
 fn broken_snapshots_are_refused_whole() {
     let mut snapshot = shop();
     route(&mut snapshot, "bad", &[], vec![rule(vec![path(PathMatch::Regex("(".into()))])]);
-    route(&mut snapshot, "worse", &[], vec![rule(vec![prefix("/a/../b")])]);
+    let mut named = prefix("/");
+    named.headers = vec![header("x a", is("1"))];
+    route(&mut snapshot, "worse", &[], vec![rule(vec![named])]);
     let findings = gateway_pipeline::Prepared::new(&snapshot, None, &mut |_| analytics_record::NameId::NONE)
         .unwrap_err();
     let text: Vec<String> = findings.iter().map(ToString::to_string).collect();
     assert_eq!(text.len(), 2, "{text:?}");
     assert!(text[0].starts_with("route httproute/shop/bad rule 0: pattern"), "{text:?}");
-    assert!(text[1].contains("dot segment"), "{text:?}");
+    assert!(text[1].contains("header name \"x a\""), "{text:?}");
+}
+
+#[test]
+fn paths_that_no_request_has_take_nothing_and_harm_nobody() {
+    let mut snapshot = shop();
+    let never = ["/a/%2e%2e", "/a\\b", "/%00"].map(prefix).to_vec();
+    route(&mut snapshot, "odd", &[], vec![rule(never), rule(vec![prefix("/%61")])]);
+    route(&mut snapshot, "root", &[], vec![rule(vec![prefix("/")])]);
+    check(
+        &snapshot,
+        &[(get("/a/b"), "odd"), (get("/b"), "root"), (get("/a/%2e%2e"), "400 malformed_request")],
+    );
 }

@@ -211,3 +211,19 @@ fn mocks_answer_by_themselves() {
         (418, "pot", &b"short"[..])
     );
 }
+
+#[test]
+fn mocks_carry_what_other_responses_carry() {
+    let direct = Filter::Direct(DirectResponse { status: 200, headers: vec![], body: String::new() });
+    let mut snapshot = shop();
+    sell(&mut snapshot, vec![]);
+    snapshot.plans.get_mut("shop/gold").unwrap().rates =
+        vec![gateway_snapshot::Rate { id: "burst".into(), requests: 5, period_ms: 1000, burst: 5 }];
+    snapshot.products.get_mut("shop/api").unwrap().deprecated_at = Some(1);
+    let edits = Filter::ResponseHeaders(edit(&[("x-mock", "1")], &[], &[]));
+    route(&mut snapshot, "r", &[], vec![Rule { filters: vec![edits, direct], ..sold(vec![prefix("/")]) }]);
+    let response = answer(&prepare(&snapshot), &Request::get("http://a.example/").key("alice"));
+    let shown =
+        ["x-mock", "deprecation", "ratelimit", "ratelimit-policy"].map(|name| text(&response.headers, name));
+    assert_eq!(shown, ["1", "@1", "\"burst\";r=4;t=1", "\"burst\";q=5;w=1;qu=\"requests\""]);
+}

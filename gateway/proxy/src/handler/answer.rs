@@ -1,4 +1,4 @@
-//! Answers of our own, in the three forms in which they leave: through a session, and as raw bytes.
+//! Answers of our own, in the two forms in which they leave: through a session, and as raw bytes.
 
 use gateway_pipeline::LocalResponse;
 use http::Method;
@@ -7,11 +7,17 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
-/// Sends `response` on a session; returns the bytes of the body that were sent.
-pub(crate) async fn send(session: &mut ServerSession, response: LocalResponse) -> Result<usize> {
+/// Bytes of the body that [`send`] sends.
+pub(crate) fn body_bytes(session: &ServerSession, response: &LocalResponse) -> usize {
     let head_only = session.req_header().method == Method::HEAD
         || matches!(response.status.as_u16(), 204 | 304)
         || response.status.is_informational();
+    if head_only { 0 } else { response.body.len() }
+}
+
+/// Sends `response` on a session.
+pub(crate) async fn send(session: &mut ServerSession, response: LocalResponse) -> Result<()> {
+    let body = body_bytes(session, &response) > 0;
     let mut header = ResponseHeader::build(response.status, Some(response.headers.len() + 2))?;
     for (name, value) in &response.headers {
         header.append_header(name.clone(), value.clone())?;
@@ -20,14 +26,10 @@ pub(crate) async fn send(session: &mut ServerSession, response: LocalResponse) -
         header.insert_header(CONTENT_LENGTH, response.body.len())?;
     }
     session.write_response_header(Box::new(header)).await?;
-    if head_only || response.body.is_empty() {
-        session.finish_body().await?;
-        return Ok(0);
+    if body {
+        session.write_response_body(response.body, true).await?;
     }
-    let sent = response.body.len();
-    session.write_response_body(response.body, true).await?;
-    session.finish_body().await?;
-    Ok(sent)
+    session.finish_body().await
 }
 
 /// `response` as HTTP/1.1 bytes, after which the connection closes.

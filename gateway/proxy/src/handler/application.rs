@@ -1,6 +1,5 @@
 //! The gateway as the listeners see it.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use analytics_record::Reason;
@@ -41,13 +40,21 @@ impl Gateway {
         Self { shared, proxy: Arc::new(proxy) }
     }
 
+    /// Records a request that cannot be served; the answer to it.
+    fn recorded(&self, connection: &Arc<Connection>, fault: Fault, sketch: &Sketch) -> LocalResponse {
+        tracing::debug!(peer = %connection.peer, %fault, "a request is refused unread");
+        let mut ctx = Context::new(&self.shared);
+        let (exchange, response) = self.unparsed(connection, fault, sketch);
+        ctx.exchange = Some(exchange);
+        ctx.ending.status = response.status.as_u16();
+        ctx.ending.local_bytes = response.body.len() as u64;
+        ctx.facts = Some(Facts::unparsed(connection));
+        record::write(&mut ctx);
+        response
+    }
+
     /// An exchange for a request that cannot be served, and the answer to it.
-    fn unparsed(
-        &self,
-        connection: Option<&Connection>,
-        fault: Fault,
-        sketch: &Sketch,
-    ) -> (Exchange, LocalResponse) {
+    fn unparsed(&self, connection: &Connection, fault: Fault, sketch: &Sketch) -> (Exchange, LocalResponse) {
         let mut headers = HeaderMap::new();
         if let Some(host) = sketch.host.as_deref().and_then(|host| host.parse().ok()) {
             headers.insert(HOST, host);
@@ -58,19 +65,15 @@ impl Gateway {
             authority: None,
             version: Version::HTTP_11,
             headers: &headers,
-            peer: connection.map_or(Ipv4Addr::LOCALHOST.into(), |connection| connection.peer.ip()),
-            listener_port: connection.map_or(0, |connection| connection.port.number()),
-            local_port: connection.map_or(0, |connection| connection.local.port()),
-            tls: connection.and_then(|c| c.tls.as_ref()).map(|_| TlsHead { server_name: None }),
+            peer: connection.peer.ip().to_canonical(),
+            listener_port: connection.port.number(),
+            local_port: connection.local.port(),
+            tls: connection.tls.as_ref().map(|_| TlsHead { server_name: None }),
             request_id: uuid::Uuid::now_v7().as_u128(),
             random: 0,
         };
         let config = self.shared.config.load();
         Exchange::unparsed(&config.prepared, &head, reason(fault), self.shared.clock.now())
-    }
-
-    fn response(&self, fault: Fault) -> LocalResponse {
-        self.unparsed(None, fault, &Sketch::default()).1
     }
 }
 
@@ -102,23 +105,20 @@ impl Application for Gateway {
         self.proxy.process_new_http(session, shutdown).await
     }
 
-    fn answer(&self, fault: Fault) -> Vec<u8> {
-        answer::raw(&self.response(fault))
+    fn refuse(&self, connection: &Arc<Connection>, fault: Fault, sketch: &Sketch) -> Vec<u8> {
+        answer::raw(&self.recorded(connection, fault, sketch))
     }
 
-    async fn answer_stream(&self, session: &mut ServerSession, fault: Fault) -> usize {
-        answer::send(session, self.response(fault)).await.unwrap_or(0)
-    }
-
-    fn refused(&self, connection: &Arc<Connection>, fault: Fault, sketch: &Sketch, sent: usize) {
-        tracing::debug!(peer = %connection.peer, %fault, "a request is refused unread");
-        let (exchange, response) = self.unparsed(Some(connection), fault, sketch);
-        let mut ctx = Context::new(&self.shared);
-        ctx.exchange = Some(exchange);
-        ctx.ending.status = response.status.as_u16();
-        ctx.ending.local_bytes = sent as u64;
-        ctx.facts = Some(Facts::unparsed(connection));
-        record::write(&mut ctx);
+    async fn refuse_stream(
+        &self,
+        session: &mut ServerSession,
+        connection: &Arc<Connection>,
+        fault: Fault,
+        sketch: &Sketch,
+    ) {
+        let response = self.recorded(connection, fault, sketch);
+        // A caller that does not take it is gone.
+        let _ = answer::send(session, response).await;
     }
 
     fn connection_dropped(&self) {

@@ -23,7 +23,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, Method, Version};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
@@ -170,6 +171,10 @@ impl ProxyHttp for Handler {
         }
         ctx.ending.status = response.status.as_u16();
         ctx.ending.grpc_status = grpc_status(&response.headers);
+        ctx.ending.expected = expected_body(session.req_header(), response);
+        if ctx.ending.expected == Some(0) {
+            record::write(ctx);
+        }
         Ok(())
     }
 
@@ -177,13 +182,16 @@ impl ProxyHttp for Handler {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
-        if let Some(piece) = body
-            && !piece.is_empty()
-        {
-            count_download(ctx, piece.len() as u64)?;
+        let bytes = body.as_ref().map_or(0, Bytes::len) as u64;
+        if bytes > 0 {
+            count_download(ctx, bytes)?;
+            ctx.ending.passed += bytes;
+        }
+        if end_of_stream || ctx.ending.expected.is_some_and(|expected| ctx.ending.passed >= expected) {
+            record::write(ctx);
         }
         Ok(None)
     }
@@ -196,6 +204,16 @@ impl ProxyHttp for Handler {
     ) -> Result<()> {
         ctx.ending.grpc_status = grpc_status(trailers).or(ctx.ending.grpc_status);
         Ok(())
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        record::write(ctx);
+        Ok(None)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
@@ -226,6 +244,18 @@ impl ProxyHttp for Handler {
     ) -> bool {
         true
     }
+}
+
+/// Bytes of the body that follows a head, if it tells (RFC 9112, 6.3).
+fn expected_body(request: &RequestHeader, response: &ResponseHeader) -> Option<u64> {
+    if request.method == Method::HEAD || matches!(response.status.as_u16(), 204 | 304) {
+        return Some(0);
+    }
+    if request.version == Version::HTTP_2 && response.headers.contains_key(&GRPC_STATUS) {
+        // A gRPC status in the head: there are no messages ("Trailers-Only").
+        return Some(0);
+    }
+    response.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn grpc_status(fields: &HeaderMap) -> Option<i16> {

@@ -18,11 +18,16 @@ pub(crate) struct Ending {
     pub(crate) local_bytes: u64,
     /// An answer of ours took the place of the upstream's.
     pub(crate) refused: bool,
+    /// Body bytes that the upstream's answer has, as far as its head tells.
+    pub(crate) expected: Option<u64>,
+    /// Body bytes of the upstream's answer that are on their way.
+    pub(crate) passed: u64,
     /// The caller left before the answer was complete, or the answer broke off.
     pub(crate) aborted: bool,
 }
 
-/// Writes the record of a request, once.
+/// Writes the record of a request, once: before the last byte of the answer leaves, so that a caller which has
+/// the whole answer has its record, too, even if the process is killed in the next moment.
 pub(crate) fn write(ctx: &mut Context) {
     let (Some(exchange), Some(facts)) = (ctx.exchange.take(), ctx.facts.take()) else { return };
     let shared = &ctx.shared;

@@ -5,8 +5,8 @@ use gateway_pipeline::LocalResponse;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::answer;
 use super::context::Context;
+use super::{answer, record};
 
 /// Answers a request that failed, if anybody can still hear it. Returns the status, 0 for none.
 pub(crate) async fn refuse(session: &mut Session, error: &Error, ctx: &mut Context) -> u16 {
@@ -45,11 +45,14 @@ fn failure(error: &Error, ctx: &Context) -> Option<Reason> {
     }
 }
 
+/// Records the request, and sends an answer of ours. In this order: a caller that has the whole answer must be
+/// sure of its record, even if the process is killed in between.
 pub(crate) async fn respond(session: &mut Session, ctx: &mut Context, response: LocalResponse) -> Result<()> {
     if ctx.shared.is_draining() {
         session.set_keepalive(None);
     }
     ctx.ending.status = response.status.as_u16();
-    ctx.ending.local_bytes += answer::send(session.as_downstream_mut(), response).await? as u64;
-    Ok(())
+    ctx.ending.local_bytes += answer::body_bytes(session.as_downstream(), &response) as u64;
+    record::write(ctx);
+    answer::send(session.as_downstream_mut(), response).await
 }

@@ -54,14 +54,17 @@ pub(crate) trait Application: Send + Sync + 'static {
     /// Serves one request, and gives an HTTP/1 connection back if it can be used again.
     async fn request(&self, session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream>;
 
-    /// A whole HTTP/1 answer to a request with `fault`, after which the connection closes.
-    fn answer(&self, fault: Fault) -> Vec<u8>;
+    /// Records a request with `fault`, and gives a whole HTTP/1 answer to it, after which the connection closes.
+    fn refuse(&self, connection: &Arc<Connection>, fault: Fault, sketch: &Sketch) -> Vec<u8>;
 
-    /// Answers on an HTTP/2 stream; returns the bytes of the body.
-    async fn answer_stream(&self, session: &mut ServerSession, fault: Fault) -> usize;
-
-    /// Records a request that was answered here with `sent` bytes.
-    fn refused(&self, connection: &Arc<Connection>, fault: Fault, sketch: &Sketch, sent: usize);
+    /// Records a request with `fault` and answers it on its HTTP/2 stream.
+    async fn refuse_stream(
+        &self,
+        session: &mut ServerSession,
+        connection: &Arc<Connection>,
+        fault: Fault,
+        sketch: &Sketch,
+    );
 
     /// A connection was over the limit.
     fn connection_dropped(&self);

@@ -21,6 +21,8 @@ use super::{Application, Limits, Server};
 
 /// Connection preface of HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// For a refusal to be taken.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// Streams that a connection may have refused before it is closed.
 const REFUSED_STREAMS: usize = 32;
 
@@ -111,19 +113,16 @@ async fn message<A: Application>(
     if connection.records() == recorded {
         // The parser behind us found something that ours let pass, and answered by itself.
         let fault = Fault::Malformed("the request cannot be parsed");
-        server.application.refused(&connection, fault, &Sketch::default(), 0);
+        let _ = server.application.refuse(&connection, fault, &Sketch::default());
     }
     let (stream, _) = reused.map(ReusedHttpStream::consume)?;
     stream.into_any().downcast::<Downstream>().ok().map(|stream| *stream)
 }
 
 async fn refuse<A: Application>(stream: &mut Downstream, server: &Server<A>, fault: Fault, sketch: &Sketch) {
-    let answer = server.application.answer(fault);
-    let sent = match tokio::time::timeout(Duration::from_secs(5), stream.write(&answer)).await {
-        Ok(Ok(())) => answer.len(),
-        _ => 0,
-    };
-    server.application.refused(stream.connection(), fault, sketch, sent);
+    let answer = server.application.refuse(stream.connection(), fault, sketch);
+    // A caller that does not take it is gone.
+    let _ = tokio::time::timeout(ANSWER_TIME, stream.write(&answer)).await;
 }
 
 /// HTTP/2: streams side by side until the caller leaves, or is idle, or the server drains.
@@ -162,7 +161,7 @@ async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, li
             }
             Ok(Some(H2Accept::Rejected)) => {
                 let fault = Fault::Malformed("the stream's header is ambiguous");
-                server.application.refused(&connection, fault, &Sketch::default(), 0);
+                let _ = server.application.refuse(&connection, fault, &Sketch::default());
                 refused += 1;
                 if refused >= REFUSED_STREAMS {
                     return;
@@ -214,8 +213,7 @@ async fn one_stream<A: Application>(session: HttpSession, server: &Server<A>, co
         path: Some(header.uri.path().chars().take(256).collect()),
         host: header.uri.host().map(ToOwned::to_owned),
     };
-    let sent = server.application.answer_stream(&mut session, fault).await;
-    server.application.refused(connection, fault, &sketch, sent);
+    server.application.refuse_stream(&mut session, connection, fault, &sketch).await;
 }
 
 fn h2_options(limits: &Limits) -> H2Options {

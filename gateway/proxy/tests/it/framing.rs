@@ -1,5 +1,6 @@
 //! Hostile and broken requests, byte for byte.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use gateway_snapshot::BackendProtocol;
@@ -88,10 +89,12 @@ async fn pipelined_requests_are_answered_in_order() {
     let (mut rig, upstream) = rig().await;
     let mut request = String::new();
     for n in 0..5 {
-        request.push_str(&format!(
+        write!(
+            request,
             "POST /{n} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-        ));
-        request.push_str(&format!("GET /g{n} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        )
+        .unwrap();
+        write!(request, "GET /g{n} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     }
     request.push_str("GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let answer = raw(rig.plain().await, request.as_bytes()).await;

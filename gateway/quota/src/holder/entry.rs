@@ -69,11 +69,12 @@ struct Meter {
 }
 
 impl Entry {
-    pub(super) fn new(key: QuotaKey) -> Self {
+    /// An entry without a lease. Leases up to `last_closed` may have been closed here before.
+    pub(super) fn new(key: QuotaKey, last_closed: Option<LeaseId>) -> Self {
         Self {
             slot: Arc::new(Slot::new(key)),
             lease: None,
-            last_closed: None,
+            last_closed,
             need: 0,
             needed_at: Mono::ZERO,
             asked: None,
@@ -88,6 +89,15 @@ impl Entry {
 
     pub(super) fn lease(&self) -> Option<LeaseId> {
         self.lease.as_ref().map(|lease| lease.id)
+    }
+
+    pub(super) fn last_closed(&self) -> Option<LeaseId> {
+        self.last_closed
+    }
+
+    /// Whether nothing is lost with it: nobody can spend from it any more, and nothing is out.
+    pub(super) fn is_forgettable(&self) -> bool {
+        self.lease.is_none() && Arc::strong_count(&self.slot) == 1
     }
 
     pub(super) fn knows_closed(&self, lease: LeaseId) -> bool {

@@ -252,3 +252,56 @@ fn closing_returns_everything() {
     holder.apply(&reply(at(30), vec![Answer::Returned { lease: lease(5), settled: false }]), at(31));
     assert!(holder.is_drained());
 }
+
+#[test]
+fn a_key_that_nobody_uses_is_forgotten_and_its_leases_stay_closed() {
+    let (mut holder, slot) = holding(10);
+    spend(&slot, 4, at(20));
+    holder.apply(&reply(at(20), vec![Answer::Ended { lease: lease(5) }]), at(30));
+    let _ = holder.poll(at(30));
+    holder.apply(&reply(at(30), vec![Answer::Returned { lease: lease(5), settled: true }]), at(40));
+    let mut now = 40;
+    let mut rounds = |holder: &mut Holder| {
+        for _ in 0..20 {
+            now += 300;
+            let _ = holder.poll(at(now));
+        }
+        at(now)
+    };
+    rounds(&mut holder);
+    assert_eq!(holder.keys(), 1, "somebody still holds the slot");
+    drop(slot);
+    let now = rounds(&mut holder);
+    assert_eq!(holder.keys(), 0);
+    // It comes back, and a grant of the closed lease arrives late: nothing may be spent from that.
+    let slot = holder.slot(&key());
+    slot.want(1);
+    holder.nudge(&slot);
+    holder.poll(now).unwrap();
+    holder.apply(&reply(at(10), vec![grant(5, 50)]), now);
+    assert_eq!(slot.left(), 0);
+    holder.apply(&reply(now, vec![grant(6, 7)]), now);
+    assert_eq!(slot.left(), 7);
+}
+
+#[test]
+fn memory_follows_the_subjects_in_use() {
+    let (mut holder, _slot) = holder();
+    for round in 0..50_u64 {
+        for subject in 0..1_000 {
+            let slot = holder.slot(&QuotaKey::new("plan/gold", format!("{round}/{subject}")));
+            slot.want(1);
+            holder.nudge(&slot);
+        }
+        for step in 1..20 {
+            let now = at(round * 20_000 + step * 1_000);
+            while let Some(batch) = holder.poll(now) {
+                assert!(batch.check().is_ok());
+                if holder.next_poll() > now {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(holder.keys() < 3_000, "{}", holder.keys());
+}

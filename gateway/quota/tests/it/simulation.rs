@@ -55,6 +55,7 @@ fn no_fault_breaks_an_invariant() {
             "crossing",
             "refund",
             "lost commit",
+            "forgotten",
         ] {
             assert!(seen.get(what).is_some_and(|times| *times > 20), "{what} hardly happened: {seen:?}");
         }

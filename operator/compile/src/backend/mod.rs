@@ -111,6 +111,3 @@ pub(crate) fn build(world: &World<'_>, target: &Target) -> Option<Backend> {
         Target::External { namespace, name, http2 } => external::build(world, namespace, name, *http2),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -93,6 +93,3 @@ impl CompiledListener {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::definition::{DEFINITIONS, Definition, Version};
 use super::document::Document;
 use super::locate::{Path, Step, locate};
+use super::rules::Evaluator;
 use super::suggest::nearest;
 use super::tree::{self, Node, Place};
 use super::validate::{Finding, complete, quoted, validate};
@@ -17,6 +18,7 @@ use super::{DEFAULT_NAMESPACE, Diagnostic, ObjectName, Origin, Resources, Severi
 pub(super) struct Reader {
     pub resources: Resources,
     pub diagnostics: Vec<Diagnostic>,
+    evaluator: Evaluator,
     /// Every object so far, broken ones too: kind and name to place.
     seen: BTreeMap<(&'static str, ObjectName), Origin>,
 }
@@ -80,42 +82,57 @@ impl Reader {
     fn object(&mut self, draft: &Draft<'_>) {
         let Some((definition, version)) = self.definition(draft) else { return };
         let mut value = draft.node.to_json();
-        let (schema, rules) = version.parsed();
-        drop_status(&mut value);
-        let name = object_name(definition, &value);
         let mut findings = Vec::new();
-        match &name {
-            Ok(name) => findings.extend(self.taken(definition, name, draft)),
-            Err(finding) => findings.push(finding.clone()),
-        }
-        complete(schema, &mut value);
-        drop_status(&mut value);
-        findings.extend(validate(schema, &value));
-        if findings.is_empty() {
-            findings.extend(rules.broken(&value));
-        }
-        if let Ok(name) = name
-            && findings.is_empty()
-        {
-            if let Value::Object(metadata) = &mut value["metadata"] {
-                metadata.remove("namespace");
-                if definition.namespaced {
-                    metadata.insert("namespace".to_owned(), name.namespace.clone().into());
-                }
+        let name = match object_name(definition, &value) {
+            Ok(name) => {
+                findings.extend(self.taken(definition, &name, draft));
+                Some(name)
             }
-            let origin = origin(draft);
-            if let Err(error) = self.resources.insert(&definition.kind, name.clone(), origin, value) {
-                findings.push(finding(&[], format!("cannot be read: {error}"), ""));
+            Err(finding) => {
+                findings.push(finding);
+                None
             }
-            if definition.kind == "Secret"
-                && let Some(secret) = self.resources.secrets.get_mut(&name)
-            {
-                Resources::merge_string_data(secret);
-            }
+        };
+        findings.extend(self.check(version, &mut value));
+        if let Some(name) = name.filter(|_| findings.is_empty()) {
+            findings.extend(self.keep(definition, &name, origin(draft), value));
         }
         for finding in findings {
             self.report(draft, Severity::Error, &finding);
         }
+    }
+
+    /// Completes an object by its defaults and holds it against its schema, and then its rules.
+    fn check(&self, version: &Version, value: &mut Value) -> Vec<Finding> {
+        let (schema, rules) = version.parsed();
+        drop_status(value);
+        complete(schema, value);
+        drop_status(value);
+        let findings = validate(schema, value);
+        if findings.is_empty() { rules.broken(&self.evaluator, value) } else { findings }
+    }
+
+    /// Adds an object; a finding when it does not fit its type although it fits its schema.
+    fn keep(
+        &mut self,
+        definition: &Definition,
+        name: &ObjectName,
+        origin: Origin,
+        mut value: Value,
+    ) -> Option<Finding> {
+        if let Value::Object(metadata) = &mut value["metadata"] {
+            metadata.remove("namespace");
+            if definition.namespaced {
+                metadata.insert("namespace".to_owned(), name.namespace.clone().into());
+            }
+        }
+        let inserted = self.resources.insert(&definition.kind, name.clone(), origin, value);
+        if definition.kind == "Secret"
+            && let Some(secret) = self.resources.secrets.get_mut(name)
+        {
+            Resources::merge_string_data(secret);
+        }
+        inserted.err().map(|error| finding(&[], format!("cannot be read: {error}"), ""))
     }
 
     /// Notes the name; a finding when it is taken.
@@ -173,17 +190,14 @@ fn origin(draft: &Draft<'_>) -> Origin {
 
 /// Kind and name for messages, as far as they can be read.
 fn title(node: &Node) -> Option<String> {
-    let kind = node.text("kind")?;
-    let metadata = &node.entry("metadata")?.value;
-    let name = metadata.text("name")?;
-    let scoped = DEFINITIONS.iter().any(|definition| definition.kind == kind && !definition.namespaced);
     let short = |text: &str| text.chars().filter(|c| !c.is_control()).take(253).collect::<String>();
-    Some(if scoped {
-        format!("{} {}", short(kind), short(name))
-    } else {
-        let namespace = metadata.text("namespace").unwrap_or(DEFAULT_NAMESPACE);
-        format!("{} {}/{}", short(kind), short(namespace), short(name))
-    })
+    let kind = node.text("kind")?;
+    let metadata = node.entry("metadata").map(|entry| &entry.value);
+    let Some(name) = metadata.and_then(|metadata| metadata.text("name")) else { return Some(short(kind)) };
+    let clustered = DEFINITIONS.iter().any(|definition| definition.kind == kind && !definition.namespaced);
+    let namespace = metadata.and_then(|metadata| metadata.text("namespace")).unwrap_or(DEFAULT_NAMESPACE);
+    let scope = if clustered { String::new() } else { format!("{}/", short(namespace)) };
+    Some(format!("{} {scope}{}", short(kind), short(name)))
 }
 
 /// Standard kinds that are not read in this version.

@@ -6,6 +6,15 @@ use serde_json::Value;
 use super::locate::Path;
 use super::validate::Finding;
 
+/// The functions that rules may call; costly to make, so that one serves for many objects.
+pub(super) struct Evaluator(Validator);
+
+impl Default for Evaluator {
+    fn default() -> Self {
+        Self(Validator::new())
+    }
+}
+
 /// The compiled rules of a schema.
 pub(super) struct Rules(CompiledSchema);
 
@@ -29,8 +38,8 @@ impl Rules {
     }
 
     /// The rules that an object breaks. It must have passed its schema, so that its size is bounded.
-    pub(super) fn broken(&self, object: &Value) -> Vec<Finding> {
-        let Err(errors) = Validator::new().validate_compiled(&self.0, object, None) else {
+    pub(super) fn broken(&self, evaluator: &Evaluator, object: &Value) -> Vec<Finding> {
+        let Err(errors) = evaluator.0.validate_compiled(&self.0, object, None) else {
             return Vec::new();
         };
         errors

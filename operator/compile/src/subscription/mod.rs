@@ -19,6 +19,3 @@ use crds::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 fn seconds(time: Option<&Time>) -> Option<i64> {
     time.map(|time| time.0.as_second())
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,6 +14,9 @@ use crate::problem::Problem;
 use crate::status::Condition;
 use crate::world::World;
 
+/// Active subscriptions by consumer and product: key, and from when to when it is valid.
+type Active = BTreeMap<(Key, Key), Vec<(Key, i64, i64)>>;
+
 /// A subscription with what is wrong with it.
 #[derive(Debug)]
 pub(crate) struct CompiledSubscription {
@@ -30,7 +33,7 @@ pub(crate) fn subscriptions(
 ) -> BTreeMap<Key, CompiledSubscription> {
     let mut sorted: Vec<_> = world.resources.subscriptions.values().collect();
     sorted.sort_by_key(|subscription| order::age(&subscription.metadata));
-    let mut active: BTreeMap<(Key, Key), Key> = BTreeMap::new();
+    let mut active = Active::new();
     let mut all = BTreeMap::new();
     for raw in sorted {
         let key = order::key(&raw.metadata);
@@ -89,7 +92,7 @@ fn check(
     raw: &crds::Subscription,
     subscription: &Subscription,
     products: &BTreeMap<Key, CompiledProduct>,
-    active: &mut BTreeMap<(Key, Key), Key>,
+    active: &mut Active,
     key: &Key,
 ) -> Result<(), Problem> {
     if let (Some(from), Some(until)) = (subscription.not_before, subscription.not_after)
@@ -113,18 +116,18 @@ fn check(
     if raw.spec.state != State::Active {
         return Ok(());
     }
+    // One may follow another, as in a renewal; at any one time there is one.
+    let (from, until) =
+        (subscription.not_before.unwrap_or(i64::MIN), subscription.not_after.unwrap_or(i64::MAX));
     let pair = (subscription.consumer.clone(), subscription.product.clone());
-    match active.get(&pair) {
-        None => {
-            active.insert(pair, key.clone());
-            Ok(())
-        }
-        Some(other) => {
-            let message = format!(
-                "Subscription {other} ties Consumer {} to ApiProduct {} already; delete one of the two, or set its state to Suspended",
-                pair.0, pair.1
-            );
-            Err(Problem::at(Reason::DuplicateSubscription, &SPEC.key("consumerRef"), message))
-        }
+    let others = active.entry(pair).or_default();
+    if let Some((other, ..)) = others.iter().find(|(_, start, end)| from < *end && *start < until) {
+        let message = format!(
+            "Subscription {other} ties Consumer {} to ApiProduct {} at the same time; delete one of the two, set its state to Suspended, or let one end before the other begins",
+            subscription.consumer, subscription.product
+        );
+        return Err(Problem::at(Reason::DuplicateSubscription, &SPEC.key("consumerRef"), message));
     }
+    others.push((key.clone(), from, until));
+    Ok(())
 }

@@ -96,6 +96,7 @@ kinds! {
     "ReferenceGrant" = reference_grants,
     "BackendTLSPolicy" = backend_tls_policies,
     "XBackend" = backends,
+    "XTelemetryPolicy" = telemetry_policies,
     "Secret" = secrets,
     "Service" = services,
     "EndpointSlice" = endpoint_slices,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gateway_quota::{Proof, Settlement, Spend};
+use gateway_quota::{Proof, QuotaKey, Settlement, Spend};
 use rand::RngExt;
 
 use super::{
@@ -24,7 +24,8 @@ impl World {
             930..938 => self.spawn_zombie(),
             938..950 => return self.crash_authority(),
             950..965 => return self.change_limit(),
-            965..973 => self.jump(),
+            965..970 => self.jump(),
+            970..973 => return self.let_go(),
             973..985 => return self.tick(),
             _ => self.refund(),
         }
@@ -211,6 +212,32 @@ impl World {
         let process = self.process.as_mut().expect("now comes from the process");
         let step = process.authority.set_limits([limit], now);
         self.pend(step)
+    }
+
+    /// A subject stays away: the workers let go of its slot, the holder forgets it in time, and it comes back with
+    /// late messages about it still under way.
+    fn let_go(&mut self) -> Result<(), String> {
+        let Some(index) = self.some_life() else { return Ok(()) };
+        let key = self.rng.random_range(0..self.keys.len());
+        let life = &mut self.lives[index];
+        // A refund needs the slot of its spend.
+        if life.in_flight.iter().any(|request| request.key == key) || life.stalled_until > self.truth {
+            return Ok(());
+        }
+        // Stands in for the slot meanwhile: nothing is spent from it.
+        life.slots[key] = life.holder.slot(&QuotaKey::new("plan/none", "nobody"));
+        let known = life.holder.keys();
+        for _ in 0..self.rng.random_range(1..30) {
+            let pause = self.rng.random_range(50..400);
+            self.pass_until(self.truth + pause * MILLI)?;
+            if self.lives[index].holder.keys() < known {
+                self.note("forgotten");
+                break;
+            }
+        }
+        let life = &mut self.lives[index];
+        life.slots[key] = life.holder.slot(&self.keys[key]);
+        Ok(())
     }
 
     /// Somebody sets the wall clock of the authority.

@@ -25,7 +25,10 @@ const TABLE: &[(&str, &str)] = &[
         "just text\n",
         "f.yaml:1:1: error: not an object; an object is a map with apiVersion, kind and metadata",
     ),
-    ("kind: Gateway\n", "f.yaml:1:1: error: the field apiVersion is missing or not a string; add it"),
+    (
+        "kind: Gateway\n",
+        "f.yaml:1:1: error: Gateway: the field apiVersion is missing or not a string; add it",
+    ),
     ("apiVersion: v1\n", "f.yaml:1:1: error: the field kind is missing or not a string; add it"),
     (
         "apiVersion: turnpike.dev/v1alpha1\nkind: Plann\nmetadata: {name: gold}\n",
@@ -33,14 +36,12 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "apiVersion: turnpike.dev/v1\nkind: Plan\nmetadata: {name: gold}\n",
-        &[
-            "f.yaml:1:1: error: Plan default/gold: apiVersion: Plan has no version \"v1\"; write turnpike.dev/v1alpha1",
-        ],
+        "f.yaml:1:1: error: Plan default/gold: apiVersion: Plan has no version \"v1\"; write turnpike.dev/v1alpha1",
     ),
     (
         "apiVersion: v1\nkind: HTTPRoute\nmetadata: {name: x}\n",
-        &["f.yaml:1:1: error: HTTPRoute default/x: apiVersion: HTTPRoute is not a kind of the group \"\"; \
-               write gateway.networking.k8s.io/v1 or gateway.networking.k8s.io/v1beta1"],
+        "f.yaml:1:1: error: HTTPRoute default/x: apiVersion: HTTPRoute is not a kind of the group \"\"; \
+               write gateway.networking.k8s.io/v1 or gateway.networking.k8s.io/v1beta1",
     ),
     (
         "apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\nmetadata: {name: x}\n",
@@ -48,15 +49,11 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n",
-        &[
-            "f.yaml:2:1: warning: Deployment default/x: kind: the kind \"Deployment\" of \"apps\" is not read here; it is left out",
-        ],
+        "f.yaml:2:1: warning: Deployment default/x: kind: the kind \"Deployment\" of \"apps\" is not read here; it is left out",
     ),
     (
         "@    matchs: []\n",
-        &[
-            "f.yaml:9:5: error: HTTPRoute shop/orders: spec.rules[0].matchs: unknown field; did you mean matches?",
-        ],
+        "f.yaml:9:5: error: HTTPRoute shop/orders: spec.rules[0].matchs: unknown field; did you mean matches?",
     ),
     (
         "@    timeouts: {request: 10}\n",
@@ -65,21 +62,15 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "@    backendRefs:\n    - port: 80\n",
-        &[
-            "f.yaml:10:7: error: HTTPRoute shop/orders: spec.rules[0].backendRefs[0]: the field name is missing; add it",
-        ],
+        "f.yaml:10:7: error: HTTPRoute shop/orders: spec.rules[0].backendRefs[0]: the field name is missing; add it",
     ),
     (
         "@    backendRefs:\n    - name: a\n      port: 70000\n",
-        &[
-            "f.yaml:11:7: error: HTTPRoute shop/orders: spec.rules[0].backendRefs[0].port: must be at most 65535, not 70000",
-        ],
+        "f.yaml:11:7: error: HTTPRoute shop/orders: spec.rules[0].backendRefs[0].port: must be at most 65535, not 70000",
     ),
     (
         "@    backendRefs:\n    - name: a\n",
-        &[
-            "f.yaml:10:7: error: HTTPRoute shop/orders: spec.rules[0].backendRefs[0]: Must have port for Service reference",
-        ],
+        "f.yaml:10:7: error: HTTPRoute shop/orders: spec.rules[0].backendRefs[0]: Must have port for Service reference",
     ),
     (
         "@    matches:\n    - method: get\n",
@@ -102,7 +93,7 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "apiVersion: v1\nkind: Service\nmetadata: {}\n",
-        &["f.yaml:3:1: error: metadata: metadata.name is missing or not a string; give the object a name"],
+        "f.yaml:3:1: error: Service: metadata: metadata.name is missing or not a string; give the object a name",
     ),
     (
         "apiVersion: v1\nkind: Service\nmetadata: {name: A_b}\n",
@@ -118,7 +109,7 @@ const TABLE: &[(&str, &str)] = &[
 #[test]
 fn mistakes_are_answered_with_place_and_cure() {
     for (text, expected) in TABLE {
-        let text = text.replace('@', ROUTE);
+        let text = text.replacen('@', ROUTE, 1);
         let said = said(&text);
         assert_eq!(
             said.len(),
