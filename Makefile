@@ -41,5 +41,8 @@ setup: ## install what tests need on a Debian machine (as root)
 deny: ## licences, advisories and sources of dependencies
 	./tests/deny.sh
 
+fuzz: ## fuzz every parser of outside bytes for a while: make fuzz SECONDS=60
+	./tests/fuzz.sh $(or $(SECONDS),60)
+
 chaos: engine ## a longer kill test: make chaos KILLS=1000
 	KILLS=$(or $(KILLS),1000) cargo test -p tests --test kill -- --nocapture

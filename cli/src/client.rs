@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::state::{self, State};
 
 /// A report over much data may take its time; a hanging service may not.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Where analytics is. Without options: the `turnpike up` of this folder.
 #[derive(Debug, Clone, clap::Args)]
@@ -98,7 +98,7 @@ impl Analytics {
             .bearer_auth(&self.token)
             .send()
             .await
-            .with_context(|| format!("cannot reach analytics at {}: is `turnpike up` running?", self.base))?;
+            .with_context(|| format!("cannot reach {}: is `turnpike up` running?", self.base))?;
         let status = response.status();
         Ok((status, response.bytes().await?.to_vec()))
     }

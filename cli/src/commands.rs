@@ -5,7 +5,7 @@ mod doctor;
 mod echo;
 mod explain;
 mod key;
-mod parts;
+pub(crate) mod parts;
 mod usage;
 mod why;
 
@@ -46,7 +46,7 @@ pub(crate) async fn run(command: Command, output: Output) -> anyhow::Result<Exit
         Command::Explain(args) => explain::run(args, output)?,
         Command::Why(args) => why::run(args, output).await?,
         Command::Doctor(args) => return doctor::run(args, output).await,
-        Command::Check(args) => return check::run(args, output),
+        Command::Check(args) => return check::run(&args, output),
         Command::Key(args) => key::run(args, output)?,
         Command::Gateway(args) => parts::gateway(args).await?,
         Command::Analytics(args) => parts::analytics(args).await?,

@@ -21,12 +21,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// An API gateway that knows who uses what.
 ///
-/// Start with `turnpike up DIR`, where DIR holds YAML files (see examples/shop), then ask:
-/// `turnpike usage`, `turnpike explain URL`, `turnpike why REQUEST-ID`, `turnpike doctor`.
+/// Start with `turnpike up DIR`, where DIR holds YAML files (see examples/shop), then ask `turnpike usage`,
+/// `turnpike explain URL`, `turnpike why REQUEST-ID` and `turnpike doctor` in the same folder.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, verbatim_doc_comment)]
+#[command(version, propagate_version = true)]
 struct Cli {
-    /// Form of results: text for people, json for programs.
+    /// Form of results.
     #[arg(short, long, global = true, default_value = "text")]
     output: Output,
     /// What to log on standard error, as in `info` or `gateway_proxy=debug`.

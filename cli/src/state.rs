@@ -1,5 +1,6 @@
 //! The state folder of `turnpike up`: where its parts keep their files, and how other commands find it.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
@@ -67,7 +68,7 @@ impl State {
             return Ok(token.trim().to_owned());
         }
         let bytes: [u8; 32] = rand::random();
-        let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = hex(&bytes);
         write_private(&path, token.as_bytes())?;
         Ok(token)
     }
@@ -105,6 +106,14 @@ impl State {
             }
         }
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Writes a file that only its owner can read, in one step: readers see the old or the new content.

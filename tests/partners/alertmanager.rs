@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tests::shop::{self, Caller};
 use tests::{Machine, Part, Setup, Upstream, eventually, free_port, kill};
 
-use crate::partner::{Partner, between, built};
+use crate::partner::{Partner, STORED_WITHIN, between, built};
 
 const QUOTA: u64 = 100;
 /// From the request that crosses a threshold until the alert can be seen.
@@ -55,14 +55,15 @@ impl Alertmanager {
     async fn alerts(&self) -> anyhow::Result<Vec<Alert>> {
         let url = format!("{}/api/v2/alerts", self.url);
         let mut alerts: Vec<Alert> = self.http.get(url).send().await?.error_for_status()?.json().await?;
-        alerts.sort_by_key(|alert| alert.threshold());
+        alerts.sort_by_key(Alert::threshold);
         Ok(alerts)
     }
 
     /// Messages that it took in, repeated ones too.
     async fn received(&self) -> anyhow::Result<u64> {
         let text = self.http.get(format!("{}/metrics", self.url)).send().await?.text().await?;
-        let count = between(&text, "\nalertmanager_alerts_received_total{status=\"firing\",version=\"v2\"} ", "\n")?;
+        let count =
+            between(&text, "\nalertmanager_alerts_received_total{status=\"firing\",version=\"v2\"} ", "\n")?;
         Ok(count.parse()?)
     }
 }
@@ -111,8 +112,13 @@ async fn crossings_arrive_once_each_and_soon() -> anyhow::Result<()> {
         let at = Instant::now();
         crossed.push(threshold);
         eventually(&format!("the alert at {threshold} %"), SOON, || async {
-            let seen: Vec<u64> =
-                alertmanager.alerts().await.map_err(|e| format!("{e:#}"))?.iter().map(Alert::threshold).collect();
+            let seen: Vec<u64> = alertmanager
+                .alerts()
+                .await
+                .map_err(|e| format!("{e:#}"))?
+                .iter()
+                .map(Alert::threshold)
+                .collect();
             if seen == crossed { Ok(()) } else { Err(format!("{seen:?}\n{}", machine.logs())) }
         })
         .await;
@@ -171,7 +177,7 @@ async fn no_second_alert_after_a_crash(
     for _ in 0..5 {
         assert_eq!(request(machine, port, caller).await?, 429);
     }
-    eventually("all records are in the store and settled", Duration::from_secs(30), || async {
+    eventually("all records are in the store and settled", STORED_WITHIN, || async {
         let records = "SELECT toUInt64(sum(n)) FROM turnpike.usage_records WHERE consumer = 'shop/alice'";
         let records = machine.number(records).await.map_err(|error| format!("{error:#}"))?;
         let quotas = machine.analytics("/v1/quotas").await.map_err(|error| format!("{error:#}"))?;

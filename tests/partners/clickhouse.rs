@@ -1,14 +1,13 @@
 //! clickhouse-go, the driver under Grafana's ClickHouse plug-in, reads the usage records of a running machine as they are.
 
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::Value;
 use tests::shop::{self, Caller};
 use tests::{Setup, Upstream, eventually, free_port};
 
-use crate::partner::built;
+use crate::partner::{STORED_WITHIN, built};
 
 /// What the partner reads, in ClickHouse's own JSON.
 const RECORDS: &str = "SELECT toString(request_id) AS request_id, lower(hex(trace_id)) AS trace_id, consumer, route, \
@@ -31,7 +30,7 @@ async fn clickhouse_go_reads_usage_records() -> anyhow::Result<()> {
             machine.http().get(url).header("x-api-key", key).send().await?.bytes().await?;
         }
     }
-    let ours: Vec<Value> = eventually("all records are in the store", Duration::from_secs(20), || async {
+    let ours: Vec<Value> = eventually("all records are in the store", STORED_WITHIN, || async {
         match machine.query(RECORDS).await {
             Ok(rows) if rows.len() == 90 => Ok(rows),
             Ok(rows) => Err(format!("{} rows", rows.len())),
@@ -50,12 +49,16 @@ async fn clickhouse_go_reads_usage_records() -> anyhow::Result<()> {
         .map(|line| {
             let mut row: Value = serde_json::from_str(line)?;
             let time = row.as_object_mut().and_then(|row| row.remove("ts"));
-            anyhow::ensure!(time.is_some_and(|time| time.as_str().is_some_and(|time| time.ends_with('Z'))), "{line}");
+            anyhow::ensure!(
+                time.is_some_and(|time| time.as_str().is_some_and(|time| time.ends_with('Z'))),
+                "{line}"
+            );
             Ok(row)
         })
         .collect::<anyhow::Result<Vec<Value>>>()?;
     assert_eq!(theirs, ours);
-    let charged = theirs.iter().filter(|row| row["charge_units"].as_array().is_some_and(|units| !units.is_empty()));
+    let charged =
+        theirs.iter().filter(|row| row["charge_units"].as_array().is_some_and(|units| !units.is_empty()));
     assert_eq!(charged.count(), 50, "admitted requests charge their leases");
     Ok(())
 }

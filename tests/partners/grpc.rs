@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use serde::Deserialize;
 use tests::shop::{self, Caller};
 use tests::{Machine, Setup, eventually, free_port};
 
-use crate::partner::{Partner, built};
+use crate::partner::{Partner, STORED_WITHIN, built};
 use crate::resources;
 
 const UNARY: &str = "TestService/UnaryCall";
@@ -69,7 +68,8 @@ fn callers() -> Vec<Caller> {
 
 /// The route, and keys for whoever comes in.
 fn route() -> String {
-    let plans: String = CASES.iter().map(|case| format!("    - {{ name: {} }}\n", case.consumer)).collect();
+    let plans: Vec<String> = CASES.iter().map(|case| format!("{{ name: {} }}", case.consumer)).collect();
+    let plans = plans.join(", ");
     format!(
         r"---
 apiVersion: gateway.networking.k8s.io/v1
@@ -95,8 +95,8 @@ metadata: {{ name: shop, namespace: shop }}
 spec:
   targetRefs: [{{ group: gateway.networking.k8s.io, kind: GRPCRoute, name: interop }}]
   stage: Published
-  plans:
-{plans}"
+  plans: [{plans}]
+"
     )
 }
 
@@ -108,7 +108,6 @@ fn run(client: &Path, name: &str, key: &str, to: &[&str]) -> anyhow::Result<Resu
         .arg(client)
         .args(["--test_case", name, "--additional_metadata", &metadata])
         .args(to)
-        .env("GODEBUG", "")
         .output()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     Ok(if output.status.success() { Ok(()) } else { Err(text) })
@@ -129,7 +128,16 @@ async fn grpc_go_speaks_with_grpc_go_through_the_gateway() -> anyhow::Result<()>
     let ca = machine.state().join("ca/ca.pem").display().to_string();
     let (http, https) = (http.to_string(), https.to_string());
     let plain = ["--server_host", "127.0.0.1", "--server_port", &http];
-    let tls = ["--server_host", "localhost", "--server_port", &https, "--use_tls", "--use_test_ca", "--ca_file", &ca];
+    let tls = [
+        "--server_host",
+        "localhost",
+        "--server_port",
+        &https,
+        "--use_tls",
+        "--use_test_ca",
+        "--ca_file",
+        &ca,
+    ];
     let mut failed = Vec::new();
     for (listener, to) in [("plain", &plain[..]), ("tls", &tls[..])] {
         for (case, caller) in CASES.iter().zip(callers()) {
@@ -149,7 +157,7 @@ async fn grpc_go_speaks_with_grpc_go_through_the_gateway() -> anyhow::Result<()>
 
 async fn check_records(machine: &Machine) -> anyhow::Result<()> {
     let sure: usize = CASES.iter().filter(|case| !case.hasty).map(|case| 2 * case.calls.len()).sum();
-    let rows = eventually("every call has its record", Duration::from_secs(20), || async {
+    let rows = eventually("every call has its record", STORED_WITHIN, || async {
         let rows: Vec<Row> = machine
             .query(
                 "SELECT consumer, path, grpc_status, protocol, listener, toUInt64(n) AS n \
@@ -173,15 +181,17 @@ async fn check_records(machine: &Machine) -> anyhow::Result<()> {
             }
             let wanted: BTreeMap<_, _> = case.calls.iter().map(|call| (*call, 1)).collect();
             if case.hasty {
-                let known = calls.keys().all(|call| wanted.contains_key(call)) && calls.values().sum::<u64>() <= 1;
+                let known =
+                    calls.keys().all(|call| wanted.contains_key(call)) && calls.values().sum::<u64>() <= 1;
                 assert!(known, "{} by {listener}: {calls:?}", case.name);
             } else {
                 assert_eq!(calls, wanted, "{} by {listener}", case.name);
             }
         }
     }
-    let refused = "SELECT toUInt64(sum(n)) FROM turnpike.usage_records WHERE grpc_status = 16 AND consumer = ''";
-    eventually("the refusal has its record", Duration::from_secs(10), || async {
+    let refused =
+        "SELECT toUInt64(sum(n)) FROM turnpike.usage_records WHERE grpc_status = 16 AND consumer = ''";
+    eventually("the refusal has its record", STORED_WITHIN, || async {
         match machine.number(refused).await {
             Ok(1) => Ok(()),
             other => Err(format!("{other:?}")),

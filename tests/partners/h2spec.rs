@@ -30,7 +30,8 @@ fn both_listeners_speak_http2_as_h2spec_wants_it() -> anyhow::Result<()> {
         .start()?;
     let report = machine.state().join("h2spec.xml");
     let mut failing = BTreeSet::new();
-    for (listener, args) in [("plain", vec!["-p", &http.to_string()]), ("tls", vec!["-t", "-k", "-p", &https.to_string()])]
+    for (listener, args) in
+        [("plain", vec!["-p", &http.to_string()]), ("tls", vec!["-t", "-k", "-p", &https.to_string()])]
     {
         let output = Command::new(&h2spec)
             .args(["-S", "-o", "3", "-h", "localhost", "-j"])
@@ -45,7 +46,9 @@ fn both_listeners_speak_http2_as_h2spec_wants_it() -> anyhow::Result<()> {
     let known: BTreeSet<String> = FAILING
         .lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .map(|line| line.rsplit_once(" | ").map(|(case, _)| case.to_owned()).context("a case without a reason"))
+        .map(|line| {
+            line.rsplit_once(" | ").map(|(case, _)| case.to_owned()).context("a case without a reason")
+        })
         .collect::<anyhow::Result<_>>()?;
     let fresh: Vec<_> = failing.difference(&known).collect();
     assert!(fresh.is_empty(), "these cases fail: {fresh:#?}");
@@ -62,7 +65,9 @@ fn read(report: &Path) -> anyhow::Result<(usize, Vec<String>)> {
     let failed = cases
         .iter()
         .filter(bad)
-        .map(|case| Ok(format!("{} | {}", between(case, "package=\"", "\"")?, between(case, "classname=\"", "\"")?)))
+        .map(|case| {
+            Ok(format!("{} | {}", between(case, "package=\"", "\"")?, between(case, "classname=\"", "\"")?))
+        })
         .collect::<anyhow::Result<_>>()?;
     Ok((cases.len(), failed))
 }

@@ -11,6 +11,9 @@ use anyhow::{Context, bail};
 /// For a partner to say that it listens.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
+/// For records to reach the store: after its start, analytics counts inserts of an earlier life as alive for a while.
+pub(crate) const STORED_WITHIN: Duration = Duration::from_secs(60);
+
 /// A running program; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Partner {

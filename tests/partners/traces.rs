@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tests::{Machine, Setup, eventually, free_port, program};
 
-use crate::partner::{Partner, between, built};
+use crate::partner::{Partner, STORED_WITHIN, between, built};
 use crate::resources;
 
 const CALLER_TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -72,8 +72,17 @@ impl Jaeger {
     async fn spans(&self, trace: &str, count: usize, machine: &Machine) -> Vec<Span> {
         let url = format!("http://127.0.0.1:{}/api/traces/{trace}", self.query);
         eventually(&format!("{count} spans of trace {trace}"), Duration::from_secs(15), || async {
-            let answer: Value = self.http.get(&url).send().await.map_err(|e| e.to_string())?.json().await.map_err(|e| e.to_string())?;
-            let spans: Vec<Span> = serde_json::from_value(answer["data"][0]["spans"].clone()).unwrap_or_default();
+            let answer: Value = self
+                .http
+                .get(&url)
+                .send()
+                .await
+                .map_err(|e| e.to_string())?
+                .json()
+                .await
+                .map_err(|e| e.to_string())?;
+            let spans: Vec<Span> =
+                serde_json::from_value(answer["data"][0]["spans"].clone()).unwrap_or_default();
             if spans.len() == count { Ok(spans) } else { Err(format!("{answer}\n{}", machine.logs())) }
         })
         .await
@@ -97,7 +106,12 @@ impl Jaeger {
 }
 
 /// Sends a request; its status, its id, and what the upstream saw if it answered.
-async fn request(machine: &Machine, port: u16, path: &str, traceparent: Option<String>) -> anyhow::Result<(u16, String, Value)> {
+async fn request(
+    machine: &Machine,
+    port: u16,
+    path: &str,
+    traceparent: Option<String>,
+) -> anyhow::Result<(u16, String, Value)> {
     let mut request = machine.http().get(format!("http://127.0.0.1:{port}{path}"));
     if let Some(traceparent) = traceparent {
         request = request.header("traceparent", traceparent);
@@ -120,8 +134,10 @@ async fn recorded_trace(machine: &Machine, request_id: &str) -> anyhow::Result<S
     struct Row {
         trace: String,
     }
-    let sql = format!("SELECT lower(hex(trace_id)) AS trace FROM turnpike.usage_records WHERE request_id = '{request_id}'");
-    let rows: Vec<Row> = eventually("the record is there", Duration::from_secs(15), || async {
+    let sql = format!(
+        "SELECT lower(hex(trace_id)) AS trace FROM turnpike.usage_records WHERE request_id = '{request_id}'"
+    );
+    let rows: Vec<Row> = eventually("the record is there", STORED_WITHIN, || async {
         match machine.query::<Row>(&sql).await {
             Ok(rows) if !rows.is_empty() => Ok(rows),
             other => Err(format!("{other:?}")),
@@ -142,7 +158,10 @@ async fn spans_arrive_below_the_callers_and_records_carry_their_trace() -> anyho
         .file("gateway.yaml", resources::gateway(http, https, Some(jaeger.otlp)))
         .file("upstream.yaml", resources::service("echo", upstream, "http"))
         .file("nobody.yaml", resources::service("nobody", free_port(), "http"))
-        .file("routes.yaml", resources::http_route("all", "/", "echo") + &resources::http_route("dead", "/dead", "nobody"))
+        .file(
+            "routes.yaml",
+            resources::http_route("all", "/", "echo") + &resources::http_route("dead", "/dead", "nobody"),
+        )
         .start()?;
     continued(&jaeger, &machine, http).await?;
     begun(&jaeger, &machine, http).await?;
@@ -201,7 +220,8 @@ async fn begun(jaeger: &Jaeger, machine: &Machine, port: u16) -> anyhow::Result<
 
 /// A request whose upstream is not there.
 async fn failed(jaeger: &Jaeger, machine: &Machine, port: u16) -> anyhow::Result<()> {
-    let (status, id, _) = request(machine, port, "/dead", Some(format!("00-{FAILED_TRACE}-{CALLER_SPAN}-01"))).await?;
+    let (status, id, _) =
+        request(machine, port, "/dead", Some(format!("00-{FAILED_TRACE}-{CALLER_SPAN}-01"))).await?;
     assert!(status >= 500, "{status}");
     let spans = jaeger.spans(FAILED_TRACE, 1, machine).await;
     assert_eq!(*spans[0].tag("error"), json!(true), "{spans:?}");

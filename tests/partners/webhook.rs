@@ -16,6 +16,8 @@ use standardwebhooks::Webhook;
 use tests::shop::{self, Caller};
 use tests::{Part, Setup, Upstream, eventually, free_port, kill};
 
+use crate::partner::STORED_WITHIN;
+
 const SECRET: &str = "whsec_dGhpcyBzZWNyZXQgaXMgb25seSBmb3IgdGVzdHM=";
 
 /// What came in under one id.
@@ -36,8 +38,11 @@ struct Receiver {
 
 impl Receiver {
     async fn start() -> anyhow::Result<(Self, u16)> {
-        let receiver =
-            Self { failing: Arc::new(AtomicBool::new(true)), unsigned: Arc::default(), messages: Arc::default() };
+        let receiver = Self {
+            failing: Arc::new(AtomicBool::new(true)),
+            unsigned: Arc::default(),
+            messages: Arc::default(),
+        };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         let app = Router::new().route("/alerts", post(receive)).with_state(receiver.clone());
@@ -53,8 +58,10 @@ impl Receiver {
     fn by_threshold(&self) -> BTreeMap<u64, (String, Message)> {
         let messages = self.messages();
         let threshold = |message: &Message| message.body["data"]["threshold"].as_u64().unwrap_or_default();
-        let by: BTreeMap<_, _> =
-            messages.iter().map(|(id, message)| (threshold(message), (id.clone(), message.clone()))).collect();
+        let by: BTreeMap<_, _> = messages
+            .iter()
+            .map(|(id, message)| (threshold(message), (id.clone(), message.clone())))
+            .collect();
         assert_eq!(by.len(), messages.len(), "a threshold has two ids: {messages:?}");
         by
     }
@@ -63,7 +70,11 @@ impl Receiver {
 async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let verifier = Webhook::new(SECRET).expect("the secret is base64");
     if let Err(error) = verifier.verify(&body, &headers) {
-        receiver.unsigned.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{error:?} {headers:?}"));
+        receiver
+            .unsigned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(format!("{error:?} {headers:?}"));
         return StatusCode::UNAUTHORIZED;
     }
     let id = headers["webhook-id"].to_str().unwrap_or_default().to_owned();
@@ -89,7 +100,7 @@ apiVersion: turnpike.dev/v1alpha1
 kind: AlertPolicy
 metadata: {{ name: quota, namespace: shop }}
 spec:
-  thresholds: [50, 100]
+  thresholds: [50, 80, 100]
   channels:
     - {{ type: Webhook, webhook: {{ url: 'http://127.0.0.1:{port}/alerts', secretRef: {{ name: signing, key: secret }} }} }}
 "
@@ -122,13 +133,15 @@ async fn a_failing_receiver_is_told_again_under_the_same_id_and_accepts_once() -
     for _ in 0..5 {
         assert_eq!(request().await?, 200);
     }
-    let first = until("the alert at 50 % comes twice", |seen| seen.get(&50).is_some_and(|(_, m)| m.attempts >= 2)).await;
+    let first =
+        until("the alert at 50 % comes twice", |seen| seen.get(&50).is_some_and(|(_, m)| m.attempts >= 2))
+            .await;
     assert_eq!((first.len(), first[&50].1.accepted), (1, 0), "{first:?}");
     assert_eq!(first[&50].1.body["type"], "quota.threshold");
     assert_eq!(first[&50].1.body["data"]["consumer"], "shop/alice");
     assert_eq!(first[&50].1.body["data"]["used"], 5);
 
-    // The second alert is raised, not taken, and analytics is killed: the outbox remembers both.
+    // Two more are raised, not taken, and analytics is killed: the outbox remembers all.
     for _ in 0..5 {
         assert_eq!(request().await?, 200);
     }
@@ -136,23 +149,27 @@ async fn a_failing_receiver_is_told_again_under_the_same_id_and_accepts_once() -
     let killed = machine.part(Part::Analytics);
     kill(killed, "KILL");
     receiver.failing.store(false, Ordering::Relaxed);
-    let after = until("both are taken", |seen| seen.len() == 2 && seen.values().all(|(_, m)| m.accepted > 0)).await;
-    for threshold in [50, 100] {
+    let after =
+        until("all are taken", |seen| seen.len() == 3 && seen.values().all(|(_, m)| m.accepted > 0)).await;
+    for threshold in [50, 80, 100] {
         assert_eq!(before[&threshold].0, after[&threshold].0, "the id stays the same");
     }
 
     // Nothing is told again: everything is noted as delivered, and use that settles later crosses nothing.
     assert_eq!(request().await?, 429);
-    eventually("both deliveries are noted", Duration::from_secs(30), || async {
+    eventually("all deliveries are noted", STORED_WITHIN, || async {
         let alerts = machine.analytics("/v1/alerts").await.map_err(|error| format!("{error:#}"))?.to_string();
         let records = "SELECT toUInt64(sum(n)) FROM turnpike.usage_records WHERE consumer = 'shop/alice'";
         let records = machine.number(records).await.map_err(|error| format!("{error:#}"))?;
-        let noted = alerts.matches("\"state\":\"delivered\"").count() == 2;
+        let noted = alerts.matches("\"state\":\"delivered\"").count() == 3;
         if noted && records == 11 { Ok(()) } else { Err(format!("{records} records, {alerts}")) }
     })
     .await;
     let end = receiver.by_threshold();
-    assert!(end.len() == 2 && end.values().all(|(_, message)| message.accepted == 1), "accepted once each: {end:?}");
+    assert!(
+        end.len() == 3 && end.values().all(|(_, message)| message.accepted == 1),
+        "accepted once each: {end:?}"
+    );
     let unsigned = receiver.unsigned.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(unsigned.is_empty(), "not signed: {unsigned:?}");
     Ok(())

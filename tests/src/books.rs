@@ -15,6 +15,8 @@ use crate::{Machine, eventually};
 const COMPLETE_WITHIN: Duration = Duration::from_secs(90);
 /// Until hourly totals, and what holders of leases report, have caught up.
 const SETTLED_WITHIN: Duration = Duration::from_mins(1);
+/// How long after the end of its window a lease may be spent, and a little more.
+const LEASES_OUTLIVE: Duration = Duration::from_millis(25);
 /// What hourly totals are told apart by.
 const DIMENSIONS: &str =
     "consumer, plan, product, subscription, route, rule, gateway, listener, status, reason, method, protocol";
@@ -155,14 +157,16 @@ pub async fn charged(machine: &Machine, consumer: &str) -> anyhow::Result<u64> {
     Ok(rows.into_iter().filter(|row| row.consumer == consumer).map(|row| row.units).sum())
 }
 
-/// In no calendar minute were more answers received than the quota allows. Answers that began in one minute and
-/// ended in another are left out: clients cannot know which of the two admitted them.
+/// In no calendar minute were more answers received than the quota allows. Left out are answers of which clients
+/// cannot know which minute admitted them: those that ended in the next one, and those that began while leases of
+/// the former one may still be spent.
 fn windows_hold(caller: &Caller, answers: &Answers) -> anyhow::Result<()> {
     ensure!(caller.period == "Minute", "only minutes and years are audited");
     let consumer = format!("shop/{}", caller.name);
     let mut minutes: BTreeMap<i64, u64> = BTreeMap::new();
     for answer in answers.by_id.values().filter(|answer| answer.consumer == consumer && answer.status == 200) {
-        let (began, ended) = (answer.sent.as_second().div_euclid(60), answer.received.as_second().div_euclid(60));
+        let minute = |time: Timestamp| time.as_second().div_euclid(60);
+        let (began, ended) = (minute(answer.sent - LEASES_OUTLIVE), minute(answer.received));
         if began == ended {
             *minutes.entry(began).or_default() += 1;
         }
@@ -170,5 +174,29 @@ fn windows_hold(caller: &Caller, answers: &Answers) -> anyhow::Result<()> {
     let most = minutes.values().copied().max().unwrap_or_default();
     ensure!(most <= caller.quota, "{consumer}: {most} answers in one minute, {} are allowed", caller.quota);
     println!("{consumer}: at most {most} of {} in each of {} minutes", caller.quota, minutes.len());
+    Ok(())
+}
+
+/// Counts are exact, also where detail was given up: requests by consumer and status are what clients received.
+///
+/// # Errors
+/// With what differs.
+pub async fn counts(machine: &Machine, answers: &Answers) -> anyhow::Result<()> {
+    #[derive(Deserialize)]
+    struct Count {
+        consumer: String,
+        status: u16,
+        n: u64,
+    }
+    complete(machine, answers.last().context("no answer at all")?).await;
+    let mut received: BTreeMap<(String, u16), u64> = BTreeMap::new();
+    for answer in answers.by_id.values() {
+        *received.entry((answer.consumer.clone(), answer.status)).or_default() += 1;
+    }
+    let rows: Vec<Count> = machine
+        .query("SELECT consumer, status, toUInt64(sum(n)) AS n FROM usage_records GROUP BY consumer, status")
+        .await?;
+    let stored: BTreeMap<_, _> = rows.into_iter().map(|row| ((row.consumer, row.status), row.n)).collect();
+    ensure!(received == stored, "received {received:?}, stored {stored:?}");
     Ok(())
 }

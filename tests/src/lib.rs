@@ -12,11 +12,13 @@ mod machine;
 mod process;
 pub mod shop;
 mod store;
+mod turn;
 mod upstream;
 mod wait;
 
 pub use example::Example;
 pub use machine::{Machine, Setup, free_port, program};
-pub use process::{Part, kill};
+pub use process::{Frozen, Part, kill};
+pub use turn::turn;
 pub use upstream::Upstream;
 pub use wait::{eventually, until};

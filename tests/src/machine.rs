@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -21,12 +21,17 @@ const STOPPED_WITHIN: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub struct Setup {
     files: Vec<(String, String)>,
+    env: Vec<(&'static str, String)>,
+    /// Size of the disk of the gateway's state, in MiB.
+    small_disk: Option<u32>,
 }
 
 /// A running `turnpike up`.
 #[derive(Debug)]
 pub struct Machine {
     root: TempDir,
+    env: Vec<(&'static str, String)>,
+    small_disk: Option<u32>,
     child: Option<Child>,
     lines: mpsc::Receiver<String>,
     http: reqwest::Client,
@@ -53,6 +58,20 @@ impl Setup {
         self
     }
 
+    /// An environment variable of `turnpike up` and its parts.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.env.push((name, value.into()));
+        self
+    }
+
+    /// Puts the gateway's state on a disk of its own of this size. Needs root: see [`Machine::can_mount`].
+    #[must_use]
+    pub fn small_disk(mut self, mebibytes: u32) -> Self {
+        self.small_disk = Some(mebibytes);
+        self
+    }
+
     /// Starts it and waits until it serves.
     pub fn start(self) -> anyhow::Result<Machine> {
         let root = tempfile::tempdir()?;
@@ -63,7 +82,8 @@ impl Setup {
         }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
         let (_, lines) = mpsc::channel();
-        let mut machine = Machine { root, child: None, lines, http };
+        let Self { env, small_disk, .. } = self;
+        let mut machine = Machine { root, env, small_disk, child: None, lines, http };
         machine.up()?;
         Ok(machine)
     }
@@ -87,9 +107,11 @@ pub fn program() -> anyhow::Result<PathBuf> {
 impl Machine {
     /// Starts `turnpike up` again after [`Machine::down`], on the same folders.
     pub fn up(&mut self) -> anyhow::Result<()> {
-        let mut child = Command::new(program()?)
+        let mut child = self
+            .command()?
             .args(["up", "--listen", "127.0.0.1:0", "--state"])
             .args([self.state(), self.folder()])
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()?;
@@ -108,6 +130,35 @@ impl Machine {
         Ok(())
     }
 
+    /// The program, below a mount of its own if the test wants a small disk: it ends with the last process that sees it.
+    fn command(&self) -> anyhow::Result<Command> {
+        let Some(size) = self.small_disk else { return Ok(Command::new(program()?)) };
+        let disk = self.state().join("gateway");
+        std::fs::create_dir_all(&disk)?;
+        let mut command = Command::new("unshare");
+        let script = format!("mount -t tmpfs -o size={size}m tmpfs \"$1\" && shift && exec \"$@\"");
+        command.args(["--mount", "sh", "-c", &script, "sh"]).arg(disk).arg(program()?);
+        Ok(command)
+    }
+
+    /// Whether this user may mount a disk for [`Setup::small_disk`].
+    pub fn can_mount() -> bool {
+        let tried = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+        tried.is_ok_and(|output| output.status.success())
+    }
+
+    /// The gateway's state folder as its processes see it.
+    pub fn gateway_state(&self) -> PathBuf {
+        let folder = self.state().join("gateway");
+        match (self.small_disk, self.child.as_ref()) {
+            (Some(_), Some(child)) => {
+                let seen = folder.strip_prefix("/").expect("the state folder is absolute");
+                Path::new("/proc").join(child.id().to_string()).join("root").join(seen)
+            }
+            _ => folder,
+        }
+    }
+
     /// Waits for a line of standard output that contains `part`, and returns it.
     pub fn expect_line(&self, part: &str, within: Duration) -> anyhow::Result<String> {
         let end = std::time::Instant::now() + within;
@@ -121,11 +172,27 @@ impl Machine {
         bail!("no line with `{part}` within {within:?}; there were:\n{}\n{}", seen.join("\n"), self.logs())
     }
 
-    /// Ends it in order.
-    pub fn down(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
+    /// Ends it in order, and tells how it ended.
+    pub fn down(&mut self) -> Option<ExitStatus> {
+        let mut child = self.child.take()?;
         kill(child.id(), "TERM");
         until("`turnpike up` ends", STOPPED_WITHIN, || child.try_wait().is_ok_and(|status| status.is_some()));
+        child.wait().ok()
+    }
+
+    /// Kills it and all its parts at one instant, as a power cut does, but for what the system still writes.
+    pub fn crash(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let parts: Vec<u32> = Part::ALL.iter().filter_map(|part| part.pid(child.id())).collect();
+        // Stopped first, so that none of them sees another one end.
+        for pid in parts.iter().chain([&child.id()]) {
+            kill(*pid, "STOP");
+        }
+        for pid in parts.iter().chain([&child.id()]) {
+            kill(*pid, "KILL");
+        }
+        let _ = child.wait();
+        until("all parts are gone", STOPPED_WITHIN, || parts.iter().all(|pid| !Path::new("/proc").join(pid.to_string()).exists()));
     }
 
     /// Process id of `turnpike up`.

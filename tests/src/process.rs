@@ -16,6 +16,9 @@ pub enum Part {
 }
 
 impl Part {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Gateway, Self::Analytics, Self::Engine];
+
     /// Its subcommand.
     pub fn command(self) -> &'static str {
         match self {
@@ -52,6 +55,24 @@ fn parent_of(pid: u32) -> Option<u32> {
 fn subcommand(pid: u32) -> Option<String> {
     let line = fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).ok()?;
     String::from_utf8(line.split(|byte| *byte == 0).nth(1)?.to_vec()).ok()
+}
+
+/// A process that is stopped, and goes on when this is dropped.
+#[derive(Debug)]
+pub struct Frozen(u32);
+
+impl Frozen {
+    /// Stops a process.
+    pub fn new(pid: u32) -> Self {
+        kill(pid, "STOP");
+        Self(pid)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        kill(self.0, "CONT");
+    }
 }
 
 /// Sends `signal` (such as `KILL`) to a process of this test.

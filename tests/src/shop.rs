@@ -15,12 +15,20 @@ pub struct Caller {
     pub period: &'static str,
     /// `Requests` or `Bytes`.
     pub unit: &'static str,
+    /// `Hard` or `Observe`.
+    pub mode: &'static str,
 }
 
 impl Caller {
     /// With a hard quota of `quota` requests.
     pub fn new(name: &'static str, quota: u64, period: &'static str) -> Self {
-        Self { name, quota, period, unit: "Requests" }
+        Self { name, quota, period, unit: "Requests", mode: "Hard" }
+    }
+
+    /// With a quota that is counted and never refuses.
+    #[must_use]
+    pub fn observed(self) -> Self {
+        Self { mode: "Observe", ..self }
     }
 
     /// With its quota in bytes.
@@ -36,7 +44,7 @@ impl Caller {
 
     /// Plan, Consumer and Subscription.
     fn resources(&self) -> String {
-        let Self { name, quota, period, unit } = self;
+        let Self { name, quota, period, unit, mode } = self;
         let hash: String = Sha256::digest(self.key()).iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text
@@ -48,7 +56,7 @@ kind: Plan
 metadata: {{ name: {name}, namespace: shop }}
 spec:
   quotas:
-    - {{ name: all, unit: {unit}, quantity: {quota}, period: {period}, mode: Hard }}
+    - {{ name: all, unit: {unit}, quantity: {quota}, period: {period}, mode: {mode} }}
 ---
 apiVersion: turnpike.dev/v1alpha1
 kind: Consumer

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Path;
 
 /// A running upstream on a port of its own.
@@ -15,15 +17,20 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Starts it. `/bytes/N` answers with N bytes, everything else with `ok`.
+    /// Starts it. `/bytes/N` answers with N bytes, `/delay/MS` after that time, everything else with `ok`.
     pub async fn start() -> anyhow::Result<Self> {
         let seen = Arc::new(AtomicU64::new(0));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let counter = seen.clone();
         let app = Router::new()
-            .route("/bytes/{count}", axum::routing::any(|Path(count): Path<usize>| async move { "x".repeat(count) }))
-            .fallback(|| async { "ok" })
+            // Bodies are read: a server that answers without reading one closes the connection behind the answer.
+            .route(
+                "/bytes/{count}",
+                axum::routing::any(|Path(count): Path<usize>, _: Bytes| async move { "x".repeat(count) }),
+            )
+            .route("/delay/{ms}", axum::routing::any(|Path(ms): Path<u64>, _: Bytes| delay(ms)))
+            .fallback(|_: Bytes| async { "ok" })
             .layer(axum::middleware::from_fn(move |request, next: axum::middleware::Next| {
                 counter.fetch_add(1, Ordering::Relaxed);
                 next.run(request)
@@ -41,4 +48,9 @@ impl Upstream {
     pub fn seen(&self) -> u64 {
         self.seen.load(Ordering::Relaxed)
     }
+}
+
+async fn delay(ms: u64) -> &'static str {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    "late"
 }

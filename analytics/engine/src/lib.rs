@@ -12,6 +12,8 @@ mod config;
 mod encoding;
 mod failure;
 mod ffi;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod hello;
 mod job;
 mod lanes;

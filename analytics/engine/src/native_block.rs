@@ -102,6 +102,17 @@ pub(crate) fn pack(data: &[u8]) -> Bytes {
     output.freeze()
 }
 
+/// A block with the checksum that fits, for fuzz targets.
+#[cfg(fuzzing)]
+pub(crate) fn seal(block: &[u8]) -> Vec<u8> {
+    let packed = block.len() as u32;
+    let mut out = block.to_vec();
+    if out.len() >= HEADER {
+        out[1..5].copy_from_slice(&packed.to_le_bytes());
+    }
+    [checksum(&out).to_le_bytes().to_vec(), out].concat()
+}
+
 fn checksum(bytes: &[u8]) -> u128 {
     cityhash_rs::cityhash_102_128(bytes).rotate_right(64)
 }

@@ -163,7 +163,10 @@ pub fn is_refusal(reason: Reason) -> bool {
 
 /// SQL that is true for refused requests.
 pub(crate) fn sql_refused() -> String {
-    let words: Vec<_> =
-        Reason::ALL.iter().filter(|reason| is_refusal(**reason)).map(|reason| format!("'{reason}'")).collect();
+    let words: Vec<_> = Reason::ALL
+        .iter()
+        .filter(|reason| is_refusal(**reason))
+        .map(|reason| format!("'{reason}'"))
+        .collect();
     format!("reason IN ({})", words.join(", "))
 }

@@ -58,7 +58,9 @@ impl Filters {
 /// Writes `WHERE` for the records that ended in `window` and pass `filters`. The time column is named with its table
 /// `r`, because some questions show it under its own name as text.
 pub(crate) fn write_where(statement: &mut Statement, window: Window, filters: &Filters) {
-    statement.push("WHERE r.ts >= fromUnixTimestamp64Micro(").value(Value::Micros(window.from.as_microsecond()));
+    statement
+        .push("WHERE r.ts >= fromUnixTimestamp64Micro(")
+        .value(Value::Micros(window.from.as_microsecond()));
     statement.push(") AND r.ts < fromUnixTimestamp64Micro(").value(Value::Micros(window.to.as_microsecond()));
     statement.push(")");
     filters.write(statement);

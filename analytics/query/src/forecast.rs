@@ -55,7 +55,9 @@ impl Standing {
         }
         let wait = (self.max - self.used) as f64 / rate;
         // Also false when the rate is zero and the wait is infinite.
-        (wait < left).then(|| now.checked_add(SignedDuration::from_millis((wait * 1000.0) as i64)).ok()).flatten()
+        (wait < left)
+            .then(|| now.checked_add(SignedDuration::from_millis((wait * 1000.0) as i64)).ok())
+            .flatten()
     }
 }
 

@@ -65,7 +65,9 @@ impl RecordsQuestion {
         statement.push(&format!("SELECT\n{}\nFROM {TABLE} AS r\n", columns()));
         filter::write_where(&mut statement, self.window, &self.filters);
         statement.push(match self.order {
-            RecordOrder::Newest => "\nORDER BY r.ts DESC, segment_gateway, segment_seq DESC, segment_row DESC",
+            RecordOrder::Newest => {
+                "\nORDER BY r.ts DESC, segment_gateway, segment_seq DESC, segment_row DESC"
+            }
             RecordOrder::Slowest => "\nORDER BY r.duration_us DESC, r.ts DESC",
         });
         statement.push("\nLIMIT ").value(Value::Number(self.limit.min(MAX_RECORDS).saturating_add(1)));
@@ -89,7 +91,10 @@ pub fn request_statement(request_id: &str) -> Result<Statement, RecordsError> {
         let born_ms = i64::from_str_radix(&hex[..12], 16).expect("twelve hexadecimal digits fit");
         let micros = |ms: i64| Value::Micros(ms.saturating_mul(1_000));
         statement.push("\n  AND r.ts >= fromUnixTimestamp64Micro(").value(micros(born_ms - 3_600_000));
-        statement.push(") AND r.ts < fromUnixTimestamp64Micro(").value(micros(born_ms + 2 * 86_400_000)).push(")");
+        statement
+            .push(") AND r.ts < fromUnixTimestamp64Micro(")
+            .value(micros(born_ms + 2 * 86_400_000))
+            .push(")");
     }
     statement.push(&format!("\nORDER BY r.ts\nLIMIT {MAX_RECORDS}"));
     Ok(statement)

@@ -35,7 +35,8 @@ impl Completeness {
     pub fn of(window: Window, watermark: Option<Timestamp>, coverage: Coverage, lost: u64) -> Self {
         let through = watermark.map(|mark| mark.min(window.to));
         let complete = through == Some(window.to);
-        let said = through.map_or_else(|| "not known to be complete".into(), |t| format!("complete through {}", utc(t)));
+        let said = through
+            .map_or_else(|| "not known to be complete".into(), |t| format!("complete through {}", utc(t)));
         let Coverage { streams, segments } = coverage;
         let statement = format!("{said}; streams {streams}; segments {segments}; declared lost {lost}");
         Self { complete, complete_through: through, statement }
@@ -100,7 +101,11 @@ mod tests {
         let window = Window { from: at("2026-11-01T00:00:00Z"), to: at("2026-12-01T00:00:00Z") };
         let open = Completeness::of(window, Some(at("2026-11-05T00:00:00.5Z")), Coverage::default(), 3);
         assert!(!open.complete);
-        assert!(open.statement.starts_with("complete through 2026-11-05T00:00:00.500Z"), "{}", open.statement);
+        assert!(
+            open.statement.starts_with("complete through 2026-11-05T00:00:00.500Z"),
+            "{}",
+            open.statement
+        );
         let unknown = Completeness::of(window, None, Coverage::default(), 0);
         assert_eq!((unknown.complete, unknown.complete_through), (false, None));
     }

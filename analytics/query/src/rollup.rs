@@ -90,7 +90,9 @@ pub fn check(from: Date, to: Date) -> Statement {
          sum(toUInt64(r.duration_us) * r.n) AS a_d, ",
     );
     let zero = "toUInt64(0)";
-    statement.push(&format!("{zero} AS b_n, {zero} AS b_i, {zero} AS b_o, {zero} AS b_d\n  FROM {TABLE} AS r\n  "));
+    statement.push(&format!(
+        "{zero} AS b_n, {zero} AS b_i, {zero} AS b_o, {zero} AS b_d\n  FROM {TABLE} AS r\n  "
+    ));
     between(&mut statement, "toDate(ts)", from, to);
     statement.push("\n  GROUP BY day\n  UNION ALL\n  SELECT toDate(hour) AS day, ");
     statement.push(&format!("{zero} AS a_n, {zero} AS a_i, {zero} AS a_o, {zero} AS a_d,\n    "));

@@ -17,9 +17,8 @@ pub const OTHER: &str = "__other__";
 pub const MAX_STEPS: u64 = 2_000;
 
 /// Steps to choose from, in milliseconds.
-const STEPS_MS: [u64; 11] = [
-    1_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000, 10_800_000, 21_600_000, 86_400_000,
-];
+const STEPS_MS: [u64; 11] =
+    [1_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000, 10_800_000, 21_600_000, 86_400_000];
 
 /// A step that cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -117,7 +116,11 @@ impl SeriesQuestion {
                 statement.push("''");
             }
             Some(by) => {
-                statement.push(&format!("if({} IN (\n    SELECT {} FROM {TABLE} AS r\n    ", by.sql_text(), by.sql_text()));
+                statement.push(&format!(
+                    "if({} IN (\n    SELECT {} FROM {TABLE} AS r\n    ",
+                    by.sql_text(),
+                    by.sql_text()
+                ));
                 filter::write_where(&mut statement, self.window, &self.filters);
                 statement.push(&format!(
                     "\n    GROUP BY 1 ORDER BY sum(n) DESC, 1 LIMIT {MAX_LINES}), {}, '{OTHER}')",
@@ -157,7 +160,9 @@ impl SeriesQuestion {
 
 /// Counts and quantiles, shared with [`crate::TopQuestion`]. Durations leave as milliseconds.
 pub(crate) fn measures() -> String {
-    let ms = |at: usize| format!("round(quantilesTDigestWeighted(0.5, 0.95, 0.99)(duration_us, n)[{at}] / 1000, 3)");
+    let ms = |at: usize| {
+        format!("round(quantilesTDigestWeighted(0.5, 0.95, 0.99)(duration_us, n)[{at}] / 1000, 3)")
+    };
     let own = |at: usize| {
         format!(
             "round(quantilesTDigestWeighted(0.5, 0.99)(duration_us - least(duration_us, upstream_us), n)[{at}] / 1000, 3)"

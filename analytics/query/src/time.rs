@@ -186,7 +186,9 @@ pub fn instant(text: &str, zone: &Zone, now: Timestamp) -> Result<Timestamp, Tim
 /// The start of the current hour, day, week or month; nothing when `text` names none of them.
 fn start_of(text: &str, now: &ZonedDateTime) -> Option<Result<Timestamp, jiff::Error>> {
     let start = match text {
-        "hour" => now.round(jiff::ZonedDateTimeRound::new().smallest(Unit::Hour).mode(jiff::RoundMode::Trunc)),
+        "hour" => {
+            now.round(jiff::ZonedDateTimeRound::new().smallest(Unit::Hour).mode(jiff::RoundMode::Trunc))
+        }
         "day" | "today" => now.start_of_day(),
         "week" => {
             let back = i64::from(now.weekday().to_monday_zero_offset());

@@ -5,7 +5,9 @@
 
 use jiff::Timestamp;
 
-use crate::{Bucket, Dimension, Filters, Statement, TABLE, Value, Window, Zone, dimension, filter, rollup, time};
+use crate::{
+    Bucket, Dimension, Filters, Statement, TABLE, Value, Window, Zone, dimension, filter, rollup, time,
+};
 
 /// Columns of a report row after time and dimensions, in their order.
 ///
@@ -44,7 +46,9 @@ pub enum RollupMismatch {
     #[error("only hourly totals are kept of that time; let the window begin and end at full hours of UTC")]
     Hours,
     /// A bucket that does not begin at full hours.
-    #[error("only hourly totals are kept of that time; use a bucket of an hour or more, in a zone with whole hours")]
+    #[error(
+        "only hourly totals are kept of that time; use a bucket of an hour or more, in a zone with whole hours"
+    )]
     Bucket,
 }
 

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use analytics_query::{
-    Bucket, Dimension, Filters, RecordOrder, RecordsQuestion, RollupMismatch, SeriesQuestion, TopOrder, TopQuestion, UsageQuestion, Window,
-    Zone, coverage_statement, request_statement, rollup,
+    Bucket, Dimension, Filters, RecordOrder, RecordsQuestion, RollupMismatch, SeriesQuestion, TopOrder,
+    TopQuestion, UsageQuestion, Window, Zone, coverage_statement, request_statement, rollup,
 };
 
 fn window() -> Window {
@@ -108,7 +108,7 @@ fn rollup_of_a_day() {
     let day = "2026-11-23".parse().unwrap();
     let mut text = format!("{}\n\n", rollup::create_table(rollup::ROLLUP));
     for statement in rollup::rebuild(day) {
-        text.push_str(&format!("{statement}\n\n"));
+        text = format!("{text}{statement}\n\n");
     }
     text.push_str(&rollup::check(day, day).to_string());
     insta::assert_snapshot!(text);

@@ -140,7 +140,9 @@ fn deliveries(
 /// `subscription/namespace/name`, those of a policy for `consumer/…`, `address/…`, `header/…` or everybody.
 pub(crate) fn consumer_of<'a>(subject: &'a str, catalog: &'a Catalog) -> &'a str {
     match subject.split_once('/') {
-        Some(("subscription", name)) => catalog.subscriptions.get(name).map_or("", |found| found.consumer.as_str()),
+        Some(("subscription", name)) => {
+            catalog.subscriptions.get(name).map_or("", |found| found.consumer.as_str())
+        }
         Some(("consumer", name)) if catalog.consumers.contains_key(name) => name,
         _ => "",
     }
@@ -201,7 +203,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         {
             let ledger = crate::ledger::Ledger::open(folder.path()).unwrap();
-            ledger.commit(&[gateway_quota::Change::Put(gateway_quota::Row::NextLease(7))], &[alert()]).unwrap();
+            ledger
+                .commit(&[gateway_quota::Change::Put(gateway_quota::Row::NextLease(7))], &[alert()])
+                .unwrap();
             let mut delivered = alert();
             delivered.deliveries[0].state = DeliveryState::Delivered;
             ledger.update_alerts(&[delivered], &[]).unwrap();

@@ -75,6 +75,8 @@ struct Group {
     changes: Vec<gateway_quota::Change>,
     alerts: Vec<Alert>,
     waiting: Vec<Waiting>,
+    /// The state machine holds all that was granted.
+    learned: bool,
 }
 
 /// A running authority.
@@ -90,7 +92,7 @@ pub(crate) fn start(
     outbox: Outbox,
     lease_ttl: Duration,
 ) -> Result<Started, LedgerError> {
-    let learning = ledger.quota()?.is_empty();
+    let learning = !ledger.knows_quota()?;
     let authority = restore(clock, &ledger, lease_ttl, learning)?;
     let keeper = Keeper {
         clock,
@@ -182,8 +184,8 @@ impl Keeper {
             }
             Message::Learned { used, reply } => {
                 let step = self.authority.finish_learning(used, now);
-                self.learning = false;
                 self.take(step, group);
+                group.learned = true;
                 group.waiting.push(Waiting::Done(reply));
             }
             Message::Stop => {}
@@ -217,11 +219,16 @@ impl Keeper {
 
     fn commit(&mut self, group: Group) {
         let fresh = self.outbox.unknown(group.alerts);
-        let done = if group.changes.is_empty() && fresh.is_empty() {
+        let mut done = if group.changes.is_empty() && fresh.is_empty() {
             Ok(())
         } else {
             self.ledger.commit(&group.changes, &fresh)
         };
+        if group.learned {
+            // After the rows that it stands for: a crash in between only repeats the learning.
+            done = done.and_then(|()| self.ledger.put_knows_quota());
+            self.learning = done.is_err();
+        }
         if let Err(error) = &done {
             tracing::error!(%error, "quota changes are not durable; they are undone");
             self.undo();
@@ -240,7 +247,8 @@ impl Keeper {
                 Ok(authority) => {
                     self.authority = authority;
                     let step = self.authority.set_limits(limits::of(&self.catalog), now(self.clock));
-                    let alerts: Vec<_> = step.crossings.iter().map(|found| crossing::alert(found, &self.catalog)).collect();
+                    let alerts: Vec<_> =
+                        step.crossings.iter().map(|found| crossing::alert(found, &self.catalog)).collect();
                     match self.ledger.commit(&step.changes, &alerts) {
                         Ok(()) => return self.outbox.add(self.outbox.unknown(alerts)),
                         Err(error) => tracing::error!(%error, "quota store still fails"),

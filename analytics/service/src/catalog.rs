@@ -52,7 +52,11 @@ async fn follow(path: &Path, say: &watch::Sender<Arc<Catalog>>, authority: &Auth
                     // The limits come first: what the API shows is then what is guarded.
                     owed = authority.catalog(catalog.clone()).err().map(|_| catalog.clone());
                     if say.borrow().version != catalog.version || say.borrow().format == 0 {
-                        tracing::info!(version = catalog.version, limits = catalog.limits.len(), "catalog in force");
+                        tracing::info!(
+                            version = catalog.version,
+                            limits = catalog.limits.len(),
+                            "catalog in force"
+                        );
                     }
                     say.send_replace(catalog);
                 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use analytics_ingest::{AttemptId, Config, Counts, Ingest, InsertOutcome, Now, QueryId, StreamStatus};
 use analytics_record::segment::Header;
 use analytics_record::wire::{Heartbeat, HeartbeatAnswer, SegmentState};
-use analytics_record::{SegmentName, Stream, day_of};
+use analytics_record::{GatewayId, SegmentName, Stream, day_of};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -27,6 +27,8 @@ pub(crate) use handle::{Dock, DockStatus, Gone};
 
 /// How often time passes for the state machine when nothing else happens.
 const PULSE: Duration = Duration::from_millis(50);
+/// How long inserts under way are waited for at the end.
+const LAST_INSERTS: Duration = Duration::from_secs(3);
 /// How old what is kept may be while nothing of note happens.
 const KEEP: Duration = Duration::from_secs(10);
 /// Messages that may wait.
@@ -42,6 +44,8 @@ enum Message {
     Status { reply: oneshot::Sender<DockStatus> },
     /// How these streams stand; unknown ones are left out.
     Streams { streams: Vec<Stream>, reply: oneshot::Sender<Vec<StreamStatus>> },
+    /// A gateway's spool is gone for good; answers how many of its streams were given up.
+    GiveUp { gateway: GatewayId, reply: oneshot::Sender<usize> },
     /// No insert of an earlier life can still run.
     Fence,
 }
@@ -65,6 +69,12 @@ struct Task {
     outcomes: mpsc::UnboundedSender<Outcome>,
     notices: mpsc::UnboundedSender<Notice>,
     alarms: u64,
+    /// Inserts whose outcome is awaited.
+    under_way: usize,
+    /// When an insert last ended without saying whether it was done.
+    ambiguous: Option<Instant>,
+    /// How long such an insert may still be alive.
+    afterlife: Duration,
 }
 
 /// A segment that waits for its audit.
@@ -105,10 +115,15 @@ pub(crate) fn start(
     let boot = uuid::Uuid::now_v7().simple().to_string();
     let known = ledger.ingest()?;
     let config = Config { retention_us: u64::from(retention_days) * 86_400_000_000, ..Config::default() };
+    let afterlife = Duration::from_micros(config.insert_deadline_us.saturating_add(config.slack_us));
+    let mut ingest = Ingest::resume(config, &known, now(clock));
+    if ledger.take_clean_stop()? {
+        ingest.fence(now(clock));
+    }
     let task = Task {
         clock,
         boot: boot.clone(),
-        ingest: Ingest::resume(config, &known, now(clock)),
+        ingest,
         store,
         ledger,
         kept: (Kept::of(&known), Instant::now()),
@@ -117,6 +132,9 @@ pub(crate) fn start(
         outcomes,
         notices,
         alarms: 0,
+        under_way: 0,
+        ambiguous: None,
+        afterlife,
     };
     let running = tokio::spawn(task.run(inbox, results, shutdown));
     Ok((Dock::new(boot, messages), running))
@@ -128,21 +146,37 @@ fn now(clock: Clock) -> Now {
 
 impl Task {
     async fn run(
-        self,
+        mut self,
         inbox: mpsc::Receiver<Message>,
-        results: mpsc::UnboundedReceiver<Outcome>,
+        mut results: mpsc::UnboundedReceiver<Outcome>,
         shutdown: CancellationToken,
     ) {
-        let keeping = self.serve(inbox, results, shutdown).await;
-        keeping.join_all().await;
+        self.serve(inbox, &mut results, shutdown).await;
+        let rest = async {
+            while self.under_way > 0
+                && let Some(outcome) = results.recv().await
+            {
+                self.outcome(outcome);
+            }
+        };
+        let ended = tokio::time::timeout(LAST_INSERTS, rest).await.is_ok();
+        if ended && self.ambiguous.is_none_or(|at| at.elapsed() > self.afterlife) {
+            let ledger = self.ledger.clone();
+            self.keeping.spawn_blocking(move || {
+                if let Err(error) = ledger.put_clean_stop() {
+                    tracing::warn!(%error, "the next start will wait for inserts of this one");
+                }
+            });
+        }
+        self.keeping.join_all().await;
     }
 
     async fn serve(
-        mut self,
+        &mut self,
         mut inbox: mpsc::Receiver<Message>,
-        mut results: mpsc::UnboundedReceiver<Outcome>,
+        results: &mut mpsc::UnboundedReceiver<Outcome>,
         shutdown: CancellationToken,
-    ) -> JoinSet<()> {
+    ) {
         let mut pulse = tokio::time::interval(PULSE);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -152,10 +186,10 @@ impl Task {
                 Some(outcome) = results.recv() => self.outcome(outcome),
                 message = inbox.recv() => match message {
                     Some(message) => self.message(message),
-                    None => return self.keeping,
+                    None => return,
                 },
+                () = shutdown.cancelled() => return,
                 _ = pulse.tick() => {}
-                () = shutdown.cancelled() => return self.keeping,
             }
             self.act();
             self.keep();
@@ -201,7 +235,17 @@ impl Task {
                 let _ = reply.send(self.status());
             }
             Message::Streams { streams, reply } => {
-                let _ = reply.send(streams.into_iter().filter_map(|stream| self.ingest.stream(stream)).collect());
+                let _ =
+                    reply.send(streams.into_iter().filter_map(|stream| self.ingest.stream(stream)).collect());
+            }
+            Message::GiveUp { gateway, reply } => {
+                let streams = self.ingest.status().streams;
+                let open = streams.iter().filter(|known| known.stream.gateway == gateway && !known.finished);
+                let open: Vec<Stream> = open.map(|known| known.stream).collect();
+                for stream in &open {
+                    self.ingest.give_up(*stream);
+                }
+                let _ = reply.send(open.len());
             }
             Message::Fence => self.ingest.fence(now),
         }
@@ -210,7 +254,13 @@ impl Task {
     fn outcome(&mut self, outcome: Outcome) {
         let now = now(self.clock);
         match outcome {
-            Outcome::Inserted { attempt, outcome } => self.ingest.inserted(attempt, outcome, now),
+            Outcome::Inserted { attempt, outcome } => {
+                self.under_way -= 1;
+                if outcome == InsertOutcome::Ambiguous {
+                    self.ambiguous = Some(Instant::now());
+                }
+                self.ingest.inserted(attempt, outcome, now);
+            }
             Outcome::Counted { query, found } => self.ingest.counted(query, found, now),
         }
     }

@@ -48,7 +48,13 @@ pub(crate) struct GatewayStatus {
 impl GatewayStatus {
     /// The same with bounded texts.
     pub(crate) fn cut(mut self) -> Self {
-        for text in [&mut self.state, &mut self.address, &mut self.hostname, &mut self.version, &mut self.snapshot_version] {
+        for text in [
+            &mut self.state,
+            &mut self.address,
+            &mut self.hostname,
+            &mut self.version,
+            &mut self.snapshot_version,
+        ] {
             if text.len() > MAX_TEXT {
                 *text = text.chars().take(MAX_TEXT / 4).collect();
             }
@@ -121,7 +127,8 @@ impl Fleet {
     /// Takes in a heartbeat.
     pub(crate) async fn heartbeat(&self, heartbeat: &Heartbeat, now: Timestamp) {
         self.change(heartbeat.gateway, now, |facts| {
-            let shape = |streams: &[StreamFacts]| streams.iter().map(|s| (s.stream, s.closed)).collect::<Vec<_>>();
+            let shape =
+                |streams: &[StreamFacts]| streams.iter().map(|s| (s.stream, s.closed)).collect::<Vec<_>>();
             let before = facts.heartbeat.as_ref();
             // A late message of an earlier life must not hide the present one.
             if before.is_some_and(|known| known.epoch > heartbeat.epoch) {
@@ -155,7 +162,13 @@ impl Fleet {
                 tracing::error!(%gateway, "more than {MAX_GATEWAYS} gateways; this one is not shown");
                 return;
             }
-            let fresh = || Facts { gateway, heartbeat: None, status: GatewayStatus::default(), seen: now, written: None };
+            let fresh = || Facts {
+                gateway,
+                heartbeat: None,
+                status: GatewayStatus::default(),
+                seen: now,
+                written: None,
+            };
             let facts = known.entry(gateway).or_insert_with(fresh);
             facts.seen = now;
             let changed = work(facts);
@@ -169,7 +182,8 @@ impl Fleet {
         };
         let Some(facts) = due else { return };
         let ledger = self.ledger.clone();
-        let done = tokio::task::spawn_blocking(move || ledger.put_gateway(&gateway.to_string(), &facts)).await;
+        let done =
+            tokio::task::spawn_blocking(move || ledger.put_gateway(&gateway.to_string(), &facts)).await;
         if !matches!(done, Ok(Ok(()))) {
             tracing::error!(%gateway, "facts of a gateway cannot be kept");
         }
@@ -179,7 +193,9 @@ impl Fleet {
     pub(crate) fn streams(&self, gateway: GatewayId) -> Vec<Stream> {
         let known = self.lock();
         let heartbeat = known.get(&gateway).and_then(|facts| facts.heartbeat.as_ref());
-        heartbeat.map(|heartbeat| heartbeat.streams.iter().map(|facts| facts.stream).collect()).unwrap_or_default()
+        heartbeat
+            .map(|heartbeat| heartbeat.streams.iter().map(|facts| facts.stream).collect())
+            .unwrap_or_default()
     }
 
     /// The streams of an ended life that its gateway still names, and whether it has declared segments of it lost;
@@ -188,14 +204,19 @@ impl Fleet {
         let gateway: GatewayId = gateway.parse().ok()?;
         let known = self.lock();
         let heartbeat = known.get(&gateway)?.heartbeat.as_ref()?;
-        let streams = heartbeat.streams.iter().map(|facts| facts.stream).filter(|stream| stream.epoch == epoch);
+        let streams =
+            heartbeat.streams.iter().map(|facts| facts.stream).filter(|stream| stream.epoch == epoch);
         let lost = heartbeat.lost.iter().any(|segment| segment.name.stream.epoch == epoch);
         (heartbeat.epoch > epoch).then(|| (streams.collect(), lost))
     }
 
     /// Requests whose records are lost for good, as all gateways declare.
     pub(crate) fn lost(&self) -> u64 {
-        self.lock().values().filter_map(|facts| facts.heartbeat.as_ref()).map(|heartbeat| heartbeat.spool.lost).sum()
+        self.lock()
+            .values()
+            .filter_map(|facts| facts.heartbeat.as_ref())
+            .map(|heartbeat| heartbeat.spool.lost)
+            .sum()
     }
 
     /// All gateways as people see them.
@@ -213,7 +234,8 @@ fn view(facts: &Facts, now: Timestamp) -> GatewayView {
     let status = facts.status.clone();
     let heartbeat = facts.heartbeat.as_ref();
     let spool = heartbeat.map(|heartbeat| heartbeat.spool.clone()).unwrap_or_default();
-    let sealed = heartbeat.and_then(|heartbeat| heartbeat.streams.iter().map(|s| s.complete_through_us).min());
+    let sealed =
+        heartbeat.and_then(|heartbeat| heartbeat.streams.iter().map(|s| s.complete_through_us).min());
     let sealed = sealed.and_then(|micros| Timestamp::from_microsecond(i64::try_from(micros).ok()?).ok());
     GatewayView {
         gateway: facts.gateway.to_string(),

@@ -5,8 +5,8 @@
 
 mod alerts;
 mod auth;
-mod consumers;
 mod console;
+mod consumers;
 mod health;
 mod live;
 mod metrics;
@@ -93,6 +93,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/segments/{gateway}", get(spool::marks))
         .route("/v1/spool/heartbeat", post(spool::heartbeat))
         .route("/v1/gateways/{gateway}/status", post(spool::status))
+        .route("/v1/gateways/{gateway}/give-up", post(spool::give_up))
         .route("/v1/quota", post(quotas::batch))
         .route("/v1/quotas", get(quotas::list))
         .route("/v1/usage", get(usage::get))

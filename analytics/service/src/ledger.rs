@@ -16,6 +16,8 @@ use crate::alerts::Alert;
 
 const QUOTA: TableDefinition<&str, &[u8]> = TableDefinition::new("quota");
 const ALERTS: TableDefinition<&str, &[u8]> = TableDefinition::new("alerts");
+const AUTHORITY: TableDefinition<&str, &[u8]> = TableDefinition::new("authority");
+const CLEAN_STOP: TableDefinition<&str, &[u8]> = TableDefinition::new("clean_stop");
 const INGEST: TableDefinition<&str, &[u8]> = TableDefinition::new("ingest");
 const GATEWAYS: TableDefinition<&str, &[u8]> = TableDefinition::new("gateways");
 
@@ -72,7 +74,7 @@ impl Ledger {
             .map_err(|error| LedgerError::Open { path: path.clone(), error: Box::new(error.into()) })?;
         let ledger = Self { database: Arc::new(database) };
         ledger.write(|transaction| {
-            for table in [QUOTA, ALERTS, INGEST, GATEWAYS] {
+            for table in [QUOTA, ALERTS, AUTHORITY, CLEAN_STOP, INGEST, GATEWAYS] {
                 transaction.open_table(table).map_err(failed)?;
             }
             Ok(())
@@ -140,6 +142,35 @@ impl Ledger {
         self.put(GATEWAYS, name, facts)
     }
 
+    /// Whether this store has ever held all that was granted. A fresh file has not: it may stand for one that was lost.
+    pub(crate) fn knows_quota(&self) -> Result<bool, LedgerError> {
+        Ok(!self.all::<bool>(AUTHORITY)?.is_empty())
+    }
+
+    /// From now on, this store holds all that is granted.
+    pub(crate) fn put_knows_quota(&self) -> Result<(), LedgerError> {
+        self.put(AUTHORITY, "complete", &true)
+    }
+
+    /// Notes that no insert of this process can still run.
+    pub(crate) fn put_clean_stop(&self) -> Result<(), LedgerError> {
+        self.put(CLEAN_STOP, "stopped", &true)
+    }
+
+    /// Whether the process before this one had stopped without an insert under way. Takes the note away, durably, before
+    /// this process sends an insert of its own.
+    pub(crate) fn take_clean_stop(&self) -> Result<bool, LedgerError> {
+        let clean = !self.all::<bool>(CLEAN_STOP)?.is_empty();
+        if clean {
+            self.write(|transaction| {
+                let mut table = transaction.open_table(CLEAN_STOP).map_err(failed)?;
+                table.remove("stopped").map_err(failed)?;
+                Ok(())
+            })?;
+        }
+        Ok(clean)
+    }
+
     /// What ingestion knew last.
     pub(crate) fn ingest(&self) -> Result<analytics_ingest::Ledger, LedgerError> {
         Ok(self.all(INGEST)?.pop().unwrap_or_default())
@@ -150,7 +181,12 @@ impl Ledger {
         self.put(INGEST, "streams", known)
     }
 
-    fn put<T: Serialize>(&self, table: TableDefinition<&str, &[u8]>, id: &str, value: &T) -> Result<(), LedgerError> {
+    fn put<T: Serialize>(
+        &self,
+        table: TableDefinition<&str, &[u8]>,
+        id: &str,
+        value: &T,
+    ) -> Result<(), LedgerError> {
         self.write(|transaction| {
             let mut table = transaction.open_table(table).map_err(failed)?;
             table.insert(id, encode(id, value)?.as_slice()).map_err(failed)?;
@@ -158,7 +194,10 @@ impl Ledger {
         })
     }
 
-    fn write(&self, work: impl FnOnce(&WriteTransaction) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
+    fn write(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<(), LedgerError>,
+    ) -> Result<(), LedgerError> {
         let transaction = self.database.begin_write().map_err(failed)?;
         work(&transaction)?;
         transaction.commit().map_err(failed)

@@ -35,7 +35,9 @@ pub(crate) enum MigrateError {
         error: StoreError,
     },
     /// A newer release has been here.
-    #[error("the store is at schema version {found}, newer than this release knows ({known}): run the newer release")]
+    #[error(
+        "the store is at schema version {found}, newer than this release knows ({known}): run the newer release"
+    )]
     Newer {
         /// The store's version.
         found: u32,
@@ -52,6 +54,12 @@ struct Applied {
 #[derive(Deserialize)]
 struct Engine {
     engine_full: String,
+}
+
+#[derive(Deserialize)]
+struct Table {
+    #[serde(rename = "name")]
+    _name: String,
 }
 
 /// The store's version, 0 for an empty store.
@@ -90,10 +98,21 @@ pub(crate) async fn apply(store: &Store) -> Result<usize, MigrateError> {
     Ok(applied)
 }
 
+/// Whether the store has no table of records yet, and so cannot run an insert into it.
+pub(crate) async fn is_empty(store: &Store) -> Result<bool, StoreError> {
+    let sql = format!(
+        "SELECT name FROM system.tables WHERE database = '{}' AND name = 'usage_records'",
+        store.database()
+    );
+    let rows: Vec<Table> = store.rows_outside(&sql).await?;
+    Ok(rows.is_empty())
+}
+
 /// Keeps records for as long as the options say.
 pub(crate) async fn set_retention(store: &Store, days: u16) -> Result<(), StoreError> {
     let wanted = format!("toIntervalDay({days})");
-    let question = "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = 'usage_records'";
+    let question =
+        "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = 'usage_records'";
     let rows: Vec<Engine> = store.rows_of(question).await?;
     if rows.iter().all(|row| row.engine_full.contains(&wanted)) {
         return Ok(());
@@ -135,7 +154,8 @@ mod tests {
             rollup::create_table(rollup::ROLLUP),
             rollup::create_table(rollup::STAGING),
         ];
-        let header = "-- Generated from analytics_record::table and analytics_query::rollup; compared by a test.\n";
+        let header =
+            "-- Generated from analytics_record::table and analytics_query::rollup; compared by a test.\n";
         let expected = parts.iter().fold(header.to_owned(), |text, part| text + part + ";\n");
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/0001_usage/up.sql");
         if std::env::var_os("UPDATE_GENERATED").is_some() {

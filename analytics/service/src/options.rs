@@ -38,7 +38,11 @@ pub struct Options {
 
 impl Options {
     /// Options for loopback on a free port, with everything else at its default.
-    pub fn new(token: impl Into<String>, clickhouse_url: impl Into<String>, data_dir: impl Into<PathBuf>) -> Self {
+    pub fn new(
+        token: impl Into<String>,
+        clickhouse_url: impl Into<String>,
+        data_dir: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             token: token.into(),

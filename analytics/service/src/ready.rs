@@ -34,8 +34,9 @@ pub(crate) fn start(
     let (say, ready) = watch::channel(Readiness::Waiting("the store was not asked yet".into()));
     let task = tokio::spawn(async move {
         let work = async {
-            prepare(&options, &store, &say).await;
-            if options.fresh_store {
+            let empty = prepare(&options, &store, &say).await;
+            // A table that was not there when this process started cannot have an insert of an earlier one.
+            if options.fresh_store || empty {
                 // The dock is gone only when the process is going down.
                 let _ = dock.fence().await;
             }
@@ -46,11 +47,12 @@ pub(crate) fn start(
     (ready, task)
 }
 
-async fn prepare(options: &Options, store: &Store, say: &watch::Sender<Readiness>) {
-    let mut last = String::new();
+/// Whether there was no table of records before.
+async fn prepare(options: &Options, store: &Store, say: &watch::Sender<Readiness>) -> bool {
+    let (mut last, mut empty) = (String::new(), None);
     loop {
-        let done = if options.migrate { apply(options, store).await } else { check(store).await };
-        let Err(why) = done else { return };
+        let done = prepare_once(options, store, &mut empty).await;
+        let Err(why) = done else { return empty == Some(true) };
         if why != last {
             tracing::warn!(why, "not ready");
             last.clone_from(&why);
@@ -58,6 +60,13 @@ async fn prepare(options: &Options, store: &Store, say: &watch::Sender<Readiness
         say.send_replace(Readiness::Waiting(why));
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+async fn prepare_once(options: &Options, store: &Store, empty: &mut Option<bool>) -> Result<(), String> {
+    if empty.is_none() {
+        *empty = Some(migrate::is_empty(store).await.map_err(|error| error.to_string())?);
+    }
+    if options.migrate { apply(options, store).await } else { check(store).await }
 }
 
 async fn apply(options: &Options, store: &Store) -> Result<(), String> {
@@ -68,7 +77,11 @@ async fn apply(options: &Options, store: &Store) -> Result<(), String> {
 async fn check(store: &Store) -> Result<(), String> {
     let found = migrate::version(store).await.map_err(|error: MigrateError| error.to_string())?;
     let known = migrate::MIGRATIONS.len() as u32;
-    if found == known { Ok(()) } else { Err(format!("schema version is {found}, not {known}: run `turnpike migrate`")) }
+    if found == known {
+        Ok(())
+    } else {
+        Err(format!("schema version is {found}, not {known}: run `turnpike migrate`"))
+    }
 }
 
 async fn watch(store: &Store, say: &watch::Sender<Readiness>) {

@@ -56,7 +56,11 @@ pub enum Error {
 /// and the store has been there, or after a moment without it.
 ///
 /// The store may be away: requests that need it are then answered with 503, and everything is made up for later.
-pub async fn run(options: Options, shutdown: CancellationToken, ready: impl FnOnce(SocketAddr)) -> Result<(), Error> {
+pub async fn run(
+    options: Options,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), Error> {
     options.check()?;
     let clock = Clock::start();
     let ledger = Ledger::open(&options.data_dir)?;
@@ -71,12 +75,14 @@ pub async fn run(options: Options, shutdown: CancellationToken, ready: impl FnOn
     let _guard = stop.clone().drop_guard();
 
     let (notices, noticed) = tokio::sync::mpsc::unbounded_channel();
-    let (dock, docking) = dock::start(store.clone(), ledger.clone(), options.retention_days, clock, stop.clone(), notices)?;
+    let (dock, docking) =
+        dock::start(store.clone(), ledger.clone(), options.retention_days, clock, stop.clone(), notices)?;
     let authority::Started { handle: authority, thread } =
         authority::start(clock, ledger.clone(), outbox.clone(), options.lease_ttl)?;
     let (catalog, reading) = catalog::start(options.catalog_path.clone(), authority.clone(), stop.clone());
     let (readiness, preparing) = ready::start(options.clone(), store.clone(), dock.clone(), stop.clone());
-    let (rollup, rolling) = rollup::start(store.clone(), options.retention_days, readiness.clone(), noticed, stop.clone());
+    let (rollup, rolling) =
+        rollup::start(store.clone(), options.retention_days, readiness.clone(), noticed, stop.clone());
     let settling =
         authority::settle::start(authority.clone(), dock.clone(), fleet.clone(), store.clone(), stop.clone());
     let delivering = alerts::start(clock, ledger, outbox.clone(), catalog.clone(), stop.clone())?;
@@ -90,6 +96,7 @@ pub async fn run(options: Options, shutdown: CancellationToken, ready: impl FnOn
             catalog: catalog.clone(),
             ready: readiness.clone(),
             lease_ttl: options.lease_ttl,
+            has_catalog: options.catalog_path.is_some(),
         };
         tasks.push(learner.start(stop.clone()));
     }

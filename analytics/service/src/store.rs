@@ -99,7 +99,8 @@ impl Store {
 
     /// Runs a definition or a change that answers nothing. `database`: whether our database is there yet.
     pub(crate) async fn execute(&self, statement: &Statement) -> Result<(), StoreError> {
-        let query = bind(self.client.clone().with_database(&self.database).query_raw(statement.sql()), statement);
+        let query =
+            bind(self.client.clone().with_database(&self.database).query_raw(statement.sql()), statement);
         timed(query.execute()).await
     }
 
@@ -122,8 +123,19 @@ impl Store {
     }
 
     /// The rows of an answer.
-    pub(crate) async fn rows<T: DeserializeOwned>(&self, statement: &Statement) -> Result<Vec<T>, StoreError> {
+    pub(crate) async fn rows<T: DeserializeOwned>(
+        &self,
+        statement: &Statement,
+    ) -> Result<Vec<T>, StoreError> {
         let bytes = self.bytes(statement, "JSONEachRow").await?;
+        let rows = serde_json::Deserializer::from_slice(&bytes).into_iter();
+        rows.collect::<Result<_, _>>().map_err(|error| StoreError::Answer(error.to_string()))
+    }
+
+    /// The rows of an answer to SQL about more than our database, which may not be there yet.
+    pub(crate) async fn rows_outside<T: DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>, StoreError> {
+        let mut cursor = self.client.query_raw(sql).fetch_bytes("JSONEachRow")?;
+        let bytes = timed(cursor.collect()).await?;
         let rows = serde_json::Deserializer::from_slice(&bytes).into_iter();
         rows.collect::<Result<_, _>>().map_err(|error| StoreError::Answer(error.to_string()))
     }

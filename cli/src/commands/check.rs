@@ -8,7 +8,9 @@ use serde::Serialize;
 use crate::output::{Output, Style, paint};
 use crate::up::compile_folder;
 
-/// Compile a folder of YAML and say what is wrong with it, without serving it. Exit code 1 when anything is.
+/// Compile a folder of YAML and say what is wrong with it, without serving it.
+///
+/// Needs no running `turnpike up`. Exit code 1 when anything is wrong.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Folder of resources.
@@ -21,7 +23,7 @@ struct Result<'a> {
     problems: &'a [String],
 }
 
-pub(crate) fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
     let compiled = compile_folder(&args.dir)?;
     let result = Result { version: &compiled.snapshot.version, problems: &compiled.problems };
     output.print(&result, || match compiled.problems.len() {
@@ -29,7 +31,7 @@ pub(crate) fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> {
         count => format!(
             "{}\n{}",
             compiled.problems.join("\n"),
-            paint(Style::Bad, &format!("{}: {count} problems", args.dir.display()))
+            paint(Style::Bad, &format!("{}: {count} problem{}", args.dir.display(), if count == 1 { "" } else { "s" }))
         ),
     })?;
     Ok(if compiled.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

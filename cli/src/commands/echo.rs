@@ -31,19 +31,22 @@ pub(crate) struct Args {
     /// Name to answer with, to tell several upstreams apart.
     #[arg(long, default_value = "echo")]
     name: String,
+    /// Print each request and its body as a line of JSON, as for a look at webhooks.
+    #[arg(long)]
+    print: bool,
 }
 
 pub(crate) async fn run(args: Args, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(args.listen).await?;
     super::print_ready(listener.local_addr()?)?;
-    axum::serve(listener, router(args.name)).with_graceful_shutdown(shutdown).await?;
+    axum::serve(listener, router(args.name, args.print)).with_graceful_shutdown(shutdown).await?;
     Ok(())
 }
 
-fn router(name: String) -> Router {
+fn router(name: String, print: bool) -> Router {
     let describe = move |request: Request| {
         let name = name.clone();
-        async move { description(&name, request).await }
+        async move { description(&name, request, print).await }
     };
     Router::new()
         .route("/status/{code}", any(status))
@@ -86,7 +89,7 @@ async fn echo_messages(mut socket: WebSocket) {
     }
 }
 
-async fn description(name: &str, request: Request) -> Response {
+async fn description(name: &str, request: Request, print: bool) -> Response {
     let (head, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, MAX_BODY).await else {
         return (StatusCode::PAYLOAD_TOO_LARGE, "body too large\n").into_response();
@@ -99,13 +102,20 @@ async fn description(name: &str, request: Request) -> Response {
             .and_modify(|old| *old = json!(format!("{}, {value}", old.as_str().unwrap_or_default())))
             .or_insert_with(|| json!(value));
     }
-    axum::Json(json!({
+    let mut description = json!({
         "upstream": name,
         "method": head.method.as_str(),
         "target": head.uri.to_string(),
         "protocol": format!("{:?}", head.version),
         "headers": headers,
         "body_bytes": body.len(),
-    }))
-    .into_response()
+    });
+    let answer = axum::Json(description.clone()).into_response();
+    if print {
+        description["body"] = json!(String::from_utf8_lossy(&body));
+        if let Err(error) = crate::output::say(&description.to_string()) {
+            tracing::warn!(%error, "cannot print a request");
+        }
+    }
+    answer
 }

@@ -12,21 +12,25 @@ use crate::output::Output;
 use crate::state::{self, State};
 use crate::up::compile_folder;
 
+const EXAMPLES: &str = "\
+Examples:
+  turnpike explain http://shop.example.com:8080/orders/7
+  turnpike explain https://shop.example.com:8443/orders -X POST -H 'x-api-key: …'
+  turnpike explain http://shop.example.com:8080/orders/7 --dir examples/shop";
+
 /// Explain what would happen to a request: which listener, route, rule, policies and backend, and why not others.
 ///
-/// Nothing is sent. Without --dir, the snapshot that `turnpike up` published last is asked.
-///
-/// Example: turnpike explain `https://shop.example.com:8443/orders/7` -X POST -H 'x-api-key: …'
+/// Nothing is sent and nothing is counted. Without --dir, the snapshot that `turnpike up` published last is asked.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// URL as a client would write it; its port chooses the listener.
+    /// URL as a client would write it; its port chooses the listener (without one: 80 or 443).
     url: String,
     /// Method.
     #[arg(short = 'X', long, default_value = "GET")]
     method: String,
     /// Header field, `Name: value`; may be repeated.
-    #[arg(short = 'H', long = "header", value_parser = parse_header)]
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(String, String)>,
     /// Address of the client.
     #[arg(long, default_value = "127.0.0.1")]

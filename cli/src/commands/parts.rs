@@ -15,6 +15,14 @@ fn token() -> anyhow::Result<String> {
     std::env::var(TOKEN).with_context(|| format!("set {TOKEN} to the token that the parts show each other"))
 }
 
+/// `LISTENER=SOCKET`: a listener's port as the resources have it, and the port to bind for it.
+pub(crate) fn port_pair(text: &str) -> Result<(u16, u16), String> {
+    let pair = text.split_once('=').and_then(|(listener, socket)| {
+        Some((listener.parse().ok()?, socket.parse().ok()?))
+    });
+    pair.ok_or_else(|| "write two ports with `=` between them, such as 443=8443".to_owned())
+}
+
 /// A subcommand prints where it listens once it serves.
 fn announce(address: SocketAddr) {
     if let Err(error) = print_ready(address) {
@@ -39,6 +47,15 @@ pub(crate) struct GatewayArgs {
     /// Address that listeners bind.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     bind: IpAddr,
+    /// Bind port SOCKET for listeners of port LISTENER, such as 443=8443; may be repeated.
+    #[arg(long = "port", value_name = "LISTENER=SOCKET", value_parser = port_pair)]
+    ports: Vec<(u16, u16)>,
+    /// Bytes that usage may take on disk while analytics is away; from 80 % of it on, counts are kept without detail.
+    #[arg(long, env = "TURNPIKE_SPOOL_BYTES", default_value_t = 4 << 30)]
+    spool_bytes: u64,
+    /// Bytes of each thread's ring of records on their way to disk, about 250 for each request.
+    #[arg(long, env = "TURNPIKE_SPOOL_RING_BYTES", default_value_t = 16 << 20)]
+    spool_ring_bytes: usize,
 }
 
 pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<()> {
@@ -48,6 +65,9 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<()> {
     options.admin = args.listen;
     options.admin_token = Some(token.clone());
     options.address = args.bind;
+    options.port_map = args.ports.into_iter().collect();
+    options.spool_bytes = args.spool_bytes;
+    options.spool_ring_bytes = args.spool_ring_bytes;
     options.analytics = Some(gateway_proxy::Analytics { url: args.analytics, token });
     let process = gateway_proxy::Process::start(options).await?;
     announce(process.admin());
@@ -73,6 +93,9 @@ pub(crate) struct AnalyticsArgs {
     /// the parts is shown, as `turnpike engine` wants it.
     #[arg(long)]
     clickhouse_user: Option<String>,
+    /// ClickHouse was started just now, so no insert of an earlier life can be running in it.
+    #[arg(long, hide = true)]
+    fresh_store: bool,
 }
 
 pub(crate) async fn analytics(args: AnalyticsArgs) -> anyhow::Result<()> {
@@ -85,6 +108,7 @@ pub(crate) async fn analytics(args: AnalyticsArgs) -> anyhow::Result<()> {
         None => Some(token),
     };
     options.clickhouse_user = args.clickhouse_user;
+    options.fresh_store = args.fresh_store;
     Ok(analytics_service::run(options, shutdown(), announce).await?)
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use analytics_query::Dimension;
 use comfy_table::presets;
 use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
@@ -10,30 +11,36 @@ use serde_json::{Map, Value};
 use crate::client::Target;
 use crate::output::{Output, Style, paint, say};
 
+const EXAMPLES: &str = "\
+Examples:
+  turnpike usage                                        this month, by consumer
+  turnpike usage --by consumer,status --from day --zone Europe/Berlin
+  turnpike usage --by route --where consumer=shop/alice --from now-2h
+  turnpike usage --bucket day --from 2026-11-01 --to 2026-12-01 --format csv > november.csv";
+
 /// Who used what: requests and bytes, counted from usage records.
 ///
-/// Examples:
-///   turnpike usage                               this month, by consumer
-///   turnpike usage --by consumer,status --from day --zone Europe/Berlin
-///   turnpike usage --bucket day --from 2026-11-01 --to 2026-12-01 --format csv > november.csv
+/// The line below the table says through when every record is counted.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Dimensions: consumer, plan, product, subscription, route, gateway, status, `status_class`, reason, method, host.
-    #[arg(long, default_value = "consumer")]
+    /// Columns to count by, with commas: consumer, plan, product, subscription, route, rule, gateway, listener,
+    /// backend, status, `status_class`, reason, method, protocol, host.
+    #[arg(long, value_name = "DIMENSIONS", default_value = "consumer")]
     by: String,
-    /// Begin: an instant, a date, `month`, `day`, `hour`, or `now-2h`.
+    /// Begin: `2026-11`, `2026-11-23`, `2026-11-23T10:00`, an RFC 3339 instant, `now-2h`, or `hour`, `day`, `week`,
+    /// `month` for the start of the current one.
     #[arg(long, default_value = "month")]
     from: String,
-    /// End, not included.
+    /// End, not included; written as --from.
     #[arg(long, default_value = "now")]
     to: String,
     /// Time zone of dates and buckets, an IANA name.
     #[arg(long, default_value = "UTC")]
     zone: String,
-    /// One line for each none, minute, hour, day, week or month.
+    /// A line for each minute, hour, day, week or month; `none` for one over the whole time.
     #[arg(long, default_value = "none")]
     bucket: String,
     /// Only these, such as `consumer=shop/alice` or `status_class=5xx`; may be repeated.
@@ -49,8 +56,11 @@ pub(crate) struct Args {
 
 fn parse_filter(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(format!("`{text}` is not of the form DIMENSION=VALUE, such as consumer=shop/alice")),
+        Some((name, value)) => match name.parse::<Dimension>() {
+            Ok(_) => Ok((name.to_owned(), value.to_owned())),
+            Err(error) => Err(error.to_string()),
+        },
+        None => Err(format!("`{text}` is not of the form DIMENSION=VALUE, such as consumer=shop/alice")),
     }
 }
 

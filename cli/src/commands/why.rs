@@ -6,7 +6,10 @@ use crate::client::Target;
 use crate::output::{Output, say};
 
 /// What happened to a request, from its usage record.
+///
+/// A record is in the store about a second after the answer.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  turnpike why 01a20936-dd14-73dc-94ae-d41fd8b1455b")]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,

@@ -62,7 +62,7 @@ impl DevelopmentCa {
         let header = format!("# hosts: {}\n", hosts.join(" "));
         if let Ok(kept) = fs::read_to_string(&path)
             && kept.starts_with(&header)
-            && age(&path, now) < LEAF_LIFE - RENEW_WITHIN
+            && age(&path, now) + RENEW_WITHIN < LEAF_LIFE
         {
             return Ok(kept);
         }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Longest time from start to `ready`: an engine may have much to read.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 /// Longest time for an orderly end; a gateway drains its requests and its spool in it.
 const STOP_WITHIN: Duration = Duration::from_secs(45);
 /// A child that lived for this long is restarted at once when it dies.
@@ -45,6 +45,8 @@ pub(crate) struct Spec {
     pub(crate) name: &'static str,
     /// Subcommand and options, without `--listen`.
     pub(crate) args: Vec<String>,
+    /// Options of the first start alone.
+    pub(crate) first_args: Vec<String>,
     /// Where it shall listen; port 0 is chosen at the first start and kept from then on.
     pub(crate) listen: String,
     /// Where its standard error goes.
@@ -76,6 +78,7 @@ impl Supervised {
             .await
             .with_context(|| format!("the {name} did not start; its log is {}", log.display()))?;
         spec.listen.clone_from(&address);
+        spec.first_args.clear();
         let lives = Lives { pid: pid.clone(), restarts: restarts.clone() };
         let task = tokio::spawn(supervise(spec, first, lives, stop.clone()));
         Ok(Self { name, address, pid, restarts, stop, task })
@@ -128,6 +131,7 @@ async fn spawn(spec: &Spec, pid: &AtomicU32) -> anyhow::Result<Running> {
         .await;
     let mut child = Command::new(exe)
         .args(&spec.args)
+        .args(&spec.first_args)
         .args(["--listen", &spec.listen])
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
         .env(super::CHILD_MARK, "1")

@@ -21,7 +21,10 @@ pub(crate) fn report(outcome: &Outcome) -> anyhow::Result<()> {
 
 /// Waits until the gateway serves what was published, or says why it does not.
 pub(crate) async fn confirm(publisher: &Publisher, admin: &Analytics, outcome: &Outcome) -> anyhow::Result<()> {
-    let Some(version) = &outcome.version else { return Ok(()) };
+    let Some(version) = &outcome.version else {
+        let told = format!("  {} alerts, prices and names updated", paint(Style::Good, "✓"));
+        return if outcome.catalog { say(&told) } else { Ok(()) };
+    };
     let began = Instant::now();
     let answer = publisher.answer(version).await?;
     if answer.accepted {

@@ -18,6 +18,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) listen: String,
     /// Address that listeners bind.
     pub(crate) bind: IpAddr,
+    /// Ports of listeners, and the ports that are bound for them.
+    pub(crate) ports: Vec<(u16, u16)>,
     /// A ClickHouse of the user's, instead of the embedded engine.
     pub(crate) clickhouse: Option<String>,
     pub(crate) engine_lib: Option<PathBuf>,
@@ -40,7 +42,7 @@ impl Plan<'_> {
     pub(crate) async fn start(&self) -> anyhow::Result<Parts> {
         let token = self.state.token()?;
         let upstream = match &self.upstream {
-            Some(address) => Some(self.child("upstream", "echo", address, vec![], &token).await?),
+            Some(address) => Some(launch(self.spec("upstream", "echo", address, vec![], &token)).await?),
             None => None,
         };
         let (engine, clickhouse) = self.store(&token).await?;
@@ -57,7 +59,7 @@ impl Plan<'_> {
         if let Some(lib) = &self.engine_lib {
             args.extend(["--lib".into(), text(lib)]);
         }
-        let engine = self.child("engine", "engine", "127.0.0.1:0", args, token).await?;
+        let engine = launch(self.spec("engine", "engine", "127.0.0.1:0", args, token)).await?;
         let url = format!("http://{}", engine.address());
         Ok((Some(engine), url))
     }
@@ -71,11 +73,15 @@ impl Plan<'_> {
             "--clickhouse".into(),
             clickhouse.to_owned(),
         ];
-        self.child("analytics", "analytics", &self.listen, args, token).await
+        let mut spec = self.spec("analytics", "analytics", &self.listen, args, token);
+        if self.clickhouse.is_none() {
+            spec.first_args = vec!["--fresh-store".into()];
+        }
+        launch(spec).await
     }
 
     async fn gateway(&self, analytics: &str, token: &str) -> anyhow::Result<Supervised> {
-        let args = vec![
+        let mut args = vec![
             "--snapshot".into(),
             text(&self.snapshot),
             "--state".into(),
@@ -85,25 +91,28 @@ impl Plan<'_> {
             "--bind".into(),
             self.bind.to_string(),
         ];
-        self.child("gateway", "gateway", "127.0.0.1:0", args, token).await
+        for (listener, socket) in &self.ports {
+            args.extend(["--port".into(), format!("{listener}={socket}")]);
+        }
+        launch(self.spec("gateway", "gateway", "127.0.0.1:0", args, token)).await
     }
 
-    async fn child(
-        &self,
-        name: &'static str,
-        command: &str,
-        listen: &str,
-        args: Vec<String>,
-        token: &str,
-    ) -> anyhow::Result<Supervised> {
-        let log = self.state.path("log").join(format!("{name}.log"));
-        let args = std::iter::once(command.to_owned()).chain(args).collect();
-        let env = vec![("TURNPIKE_TOKEN", token.to_owned())];
-        let child =
-            Supervised::start(Spec { name, args, listen: listen.to_owned(), log, env }).await?;
-        say(&format!("  {:<10} pid {:<8} {}", child.name(), child.pid(), child.address()))?;
-        Ok(child)
+    fn spec(&self, name: &'static str, command: &str, listen: &str, args: Vec<String>, token: &str) -> Spec {
+        Spec {
+            name,
+            args: std::iter::once(command.to_owned()).chain(args).collect(),
+            first_args: Vec::new(),
+            listen: listen.to_owned(),
+            log: self.state.path("log").join(format!("{name}.log")),
+            env: vec![("TURNPIKE_TOKEN", token.to_owned())],
+        }
     }
+}
+
+async fn launch(spec: Spec) -> anyhow::Result<Supervised> {
+    let child = Supervised::start(spec).await?;
+    say(&format!("  {:<10} pid {:<8} {}", child.name(), child.pid(), child.address()))?;
+    Ok(child)
 }
 
 impl Parts {

@@ -29,6 +29,7 @@ pub(crate) struct Publisher {
     /// The newest content of each file that was accepted as a whole.
     good: Files,
     published: Option<String>,
+    catalog: Vec<u8>,
 }
 
 /// What came of one look at the folder.
@@ -40,6 +41,8 @@ pub(crate) struct Outcome {
     pub(crate) kept: Vec<String>,
     /// The version to serve, when it is another one.
     pub(crate) version: Option<String>,
+    /// Whether what analytics alone needs to know has changed: alerts, prices, names.
+    pub(crate) catalog: bool,
     /// Listeners, routes and consumers in it.
     pub(crate) summary: String,
 }
@@ -58,7 +61,7 @@ pub(crate) struct Answer {
 impl Publisher {
     pub(crate) fn new(folder: PathBuf, state: State) -> anyhow::Result<Self> {
         let ca = DevelopmentCa::open(&state.path("ca"), SystemTime::now())?;
-        Ok(Self { folder, state, ca, good: Files::new(), published: None })
+        Ok(Self { folder, state, ca, good: Files::new(), published: None, catalog: Vec::new() })
     }
 
     pub(crate) fn snapshot_path(&self) -> PathBuf {
@@ -83,8 +86,9 @@ impl Publisher {
         let now = i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs())?;
         let compiled = compile(&resources, &Options { now: Some(now), ..Options::default() });
         problems.extend(compiled.diagnostics.iter().map(ToString::to_string));
+        let catalog = self.write_catalog(&compiled.catalog)?;
         let version = self.write(&compiled)?;
-        Ok(Outcome { problems, kept, version, summary: summary(&compiled.snapshot) })
+        Ok(Outcome { problems, kept, version, catalog, summary: summary(&compiled) })
     }
 
     /// For each file its new content, or the former one where the new one is refused.
@@ -136,9 +140,17 @@ impl Publisher {
             .collect()
     }
 
+    fn write_catalog(&mut self, catalog: &Catalog) -> anyhow::Result<bool> {
+        let text = serde_json::to_vec(catalog)?;
+        if text == self.catalog {
+            return Ok(false);
+        }
+        write_private(&self.catalog_path(), &text)?;
+        self.catalog = text;
+        Ok(true)
+    }
+
     fn write(&mut self, compiled: &Compiled) -> anyhow::Result<Option<String>> {
-        let catalog: &Catalog = &compiled.catalog;
-        write_private(&self.catalog_path(), &serde_json::to_vec(catalog)?)?;
         let version = &compiled.snapshot.version;
         if self.published.as_ref() == Some(version) {
             return Ok(None);
@@ -167,14 +179,16 @@ impl Publisher {
     }
 }
 
-fn summary(snapshot: &Snapshot) -> String {
-    format!(
-        "{} listeners, {} routes, {} consumers, {} subscriptions",
-        snapshot.listeners.len(),
-        snapshot.routes.len(),
-        snapshot.consumers.len(),
-        snapshot.subscriptions.len()
-    )
+fn summary(compiled: &Compiled) -> String {
+    let snapshot = &compiled.snapshot;
+    let counts = [
+        ("listener", "listeners", snapshot.listeners.len()),
+        ("route", "routes", snapshot.routes.len()),
+        ("consumer", "consumers", snapshot.consumers.len()),
+        ("subscription", "subscriptions", snapshot.subscriptions.len()),
+        ("alert policy", "alert policies", compiled.catalog.alerts.len()),
+    ];
+    counts.map(|(one, many, count)| format!("{count} {}", if count == 1 { one } else { many })).join(", ")
 }
 
 /// A folder, compiled once and not served.

@@ -24,15 +24,18 @@ use crate::state::{self, State};
 pub(crate) struct Args {
     /// Folder of YAML files: Gateway API kinds and those of `turnpike.dev`.
     dir: PathBuf,
-    /// Folder for usage data, keys and logs.
+    /// Folder for usage data, tokens, certificates and logs; other commands look here for the running parts.
     #[arg(long, default_value = state::DEFAULT, env = "TURNPIKE_STATE")]
     state: PathBuf,
     /// Address of the analytics API and the console.
-    #[arg(long, default_value = "127.0.0.1:9090")]
+    #[arg(long, default_value = "127.0.0.1:9090", env = "TURNPIKE_LISTEN")]
     listen: String,
     /// Address that the Gateways' listeners bind.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     bind: IpAddr,
+    /// Bind port SOCKET for listeners of port LISTENER, such as 443=8443 to run without privileges; may be repeated.
+    #[arg(long = "port", value_name = "LISTENER=SOCKET", value_parser = crate::commands::parts::port_pair)]
+    ports: Vec<(u16, u16)>,
     /// Use this ClickHouse instead of the embedded engine.
     #[arg(long, value_name = "URL")]
     clickhouse: Option<String>,
@@ -70,6 +73,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         catalog: publisher.catalog_path(),
         listen: args.listen.clone(),
         bind: args.bind,
+        ports: args.ports.clone(),
         clickhouse: args.clickhouse.clone(),
         engine_lib: args.engine_lib.clone(),
         upstream: traffic.as_ref().map(|traffic| traffic.upstream.to_string()),

@@ -4,6 +4,7 @@
 //! the first request of a subject here, and one that meets a dry slot, waits for a message, and never longer
 //! than [`PATIENCE`]. What may be granted or spent is decided by `gateway-quota`.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ use crate::service::{Service, ServiceError};
 const PATIENCE: Duration = Duration::from_millis(500);
 /// After this the request looks at its slot again: the answer may have come before it began to wait.
 const LOOK: Duration = Duration::from_millis(100);
+/// Between two looks at whether the last leases are settled.
+const FAREWELL_PAUSE: Duration = Duration::from_millis(20);
 /// Between two tellings of how far records are in the spool.
 const TELL: Duration = Duration::from_millis(500);
 /// Least time between two polls of the holder.
@@ -35,11 +38,39 @@ pub(crate) struct Leases {
     holder: Mutex<Holder>,
     /// Somebody needs units.
     wake: Notify,
-    /// A reply was taken in.
-    changed: Notify,
+    waiting: Waiting,
     /// There is an authority to ask.
     reachable: bool,
     clock: Clock,
+}
+
+/// Who waits for which slot: an answer about one subject must not use up the patience of others.
+#[derive(Debug, Default)]
+struct Waiting(Mutex<HashMap<QuotaKey, Arc<Notify>>>);
+
+impl Waiting {
+    fn enter(&self, key: &QuotaKey) -> Arc<Notify> {
+        Arc::clone(self.lock().entry(key.clone()).or_default())
+    }
+
+    fn leave(&self, key: &QuotaKey, changed: Arc<Notify>) {
+        let mut waiting = self.lock();
+        drop(changed);
+        if waiting.get(key).is_some_and(|changed| Arc::strong_count(changed) == 1) {
+            waiting.remove(key);
+        }
+    }
+
+    fn wake(&self, key: &QuotaKey) {
+        if let Some(changed) = self.lock().get(key) {
+            changed.notify_waiters();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<QuotaKey, Arc<Notify>>> {
+        // The map is whole between any two statements above.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Leases {
@@ -47,25 +78,38 @@ impl Leases {
     pub(crate) fn new(spool: &Spool, clock: Clock, reachable: bool) -> Self {
         let gateway = GatewayId::from(spool.gateway().to_string());
         let holder = Holder::new(HolderConfig::new(gateway, spool.epoch()), clock.mono());
-        Self { holder: Mutex::new(holder), wake: Notify::new(), changed: Notify::new(), reachable, clock }
+        Self {
+            holder: Mutex::new(holder),
+            wake: Notify::new(),
+            waiting: Waiting::default(),
+            reachable,
+            clock,
+        }
     }
 
     /// Waits for units for a request that has been waiting `since` then.
     pub(crate) async fn get(&self, need: LeaseNeed, since: Instant) -> Lease {
-        let changed = self.changed.notified();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
         let Some(slot) = need.slot else {
-            // The request spends from it now, fails, and thereby tells the holder how much is wanted.
+            // The request tries it at once: another may have filled it meanwhile, and what it takes is its own. If
+            // that fails, the slot has noted how much is wanted.
             let slot = self.holder().slot(&need.key);
             return Lease { slot, timed_out: !self.reachable };
         };
-        self.nudge(&slot);
         let late = !self.reachable || since.elapsed() >= PATIENCE;
-        if !late {
+        if late {
+            self.nudge(&slot);
+            return Lease { slot, timed_out: true };
+        }
+        let changed = self.waiting.enter(&need.key);
+        {
+            let changed = changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            self.nudge(&slot);
             let _ = tokio::time::timeout(LOOK, changed).await;
         }
-        Lease { slot, timed_out: late || since.elapsed() >= PATIENCE }
+        self.waiting.leave(&need.key, changed);
+        Lease { slot, timed_out: since.elapsed() >= PATIENCE }
     }
 
     /// A slot wants attention.
@@ -107,15 +151,19 @@ impl Leases {
             }
             self.round(&mut link).await;
         }
-        self.tell(&in_flight);
         self.holder().close(self.clock.mono());
         let farewell = async {
             while !self.holder().is_drained() {
+                // No request runs any more, or only cut ones whose records are being written: once all are there,
+                // the last returns are final, and nothing is left to be settled from the spool.
+                self.tell(&in_flight);
                 self.round(&mut link).await;
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(FAREWELL_PAUSE).await;
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+            tracing::warn!("not all leases are returned; they are settled from the records");
+        }
     }
 
     /// What was spent before the oldest running request began has its record in the spool.
@@ -132,10 +180,12 @@ impl Leases {
         let reply = link.send(&batch).await;
         let now = self.clock.mono();
         match reply {
-            Some(reply) => _ = self.holder().apply(&reply, now),
+            Some(reply) => {
+                let applied = self.holder().apply(&reply, now);
+                applied.changed.iter().for_each(|slot| self.waiting.wake(slot.key()));
+            }
             None => self.holder().failed(batch.sent, now),
         }
-        self.changed.notify_waiters();
     }
 }
 

@@ -6,6 +6,8 @@
 mod admin;
 mod clock;
 mod config;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod handler;
 mod in_flight;
 mod lease;

@@ -30,6 +30,9 @@ pub struct Options {
     pub drain_delay: Duration,
     /// Bytes that unsent usage may take on disk; from 80 % of it on, detail is given up and counts are kept.
     pub spool_bytes: u64,
+    /// Bytes of each thread's ring of records on their way to the spool, about 250 for each request; reserved on disk
+    /// at start. When a ring is full, counts are kept without detail.
+    pub spool_ring_bytes: usize,
     /// Worker threads, for sizing what is kept per thread.
     pub threads: usize,
 }
@@ -58,6 +61,7 @@ impl Options {
             upstream_connections: 4096,
             drain_delay: Duration::ZERO,
             spool_bytes: 4 << 30,
+            spool_ring_bytes: 16 << 20,
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         }
     }

@@ -223,6 +223,7 @@ fn open_spool(options: &Options) -> Result<(Spool, Sealer), OpenError> {
     let spool_options = gateway_spool::Options {
         shards: u8::try_from(options.threads.clamp(1, 32)).unwrap_or(1),
         budget_bytes: options.spool_bytes,
+        ring_bytes: options.spool_ring_bytes,
         ..gateway_spool::Options::default()
     };
     let (spool, sealer) = Spool::open(&options.state_dir.join("spool"), spool_options, wall_us())?;

@@ -23,8 +23,9 @@ pub struct FaultFs(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     random: u64,
-    live: BTreeMap<PathBuf, u64>,
-    durable: BTreeMap<PathBuf, u64>,
+    /// Names as the process sees them, and as a power loss would leave them.
+    live: BTreeMap<String, u64>,
+    durable: BTreeMap<String, u64>,
     nodes: BTreeMap<u64, Node>,
     next_node: u64,
     locks: BTreeSet<PathBuf>,
@@ -134,19 +135,19 @@ impl State {
     }
 
     fn node(&mut self, path: &Path) -> io::Result<&mut Node> {
-        let id = self.live.get(path).ok_or(ErrorKind::NotFound)?;
+        let id = self.live.get(&key(path)).ok_or(ErrorKind::NotFound)?;
         self.nodes.get_mut(id).ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     fn create(&mut self, path: &Path, node: Node) {
         self.next_node += 1;
         self.nodes.insert(self.next_node, node);
-        self.live.insert(path.to_owned(), self.next_node);
+        self.live.insert(key(path), self.next_node);
     }
 
     /// What a power loss leaves of unsynced names: each change is kept or lost on its own.
     fn lose_names(&mut self) {
-        let paths: BTreeSet<PathBuf> = self.live.keys().chain(self.durable.keys()).cloned().collect();
+        let paths: BTreeSet<String> = self.live.keys().chain(self.durable.keys()).cloned().collect();
         for path in paths {
             let (live, durable) = (self.live.get(&path).copied(), self.durable.get(&path).copied());
             let kept = if live == durable || self.coin() { live } else { durable };
@@ -270,12 +271,21 @@ impl FaultFs {
 
     /// Every file, in order.
     pub fn files(&self) -> Vec<PathBuf> {
-        self.state().live.keys().cloned().collect()
+        self.state().live.keys().map(PathBuf::from).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.0)
     }
+}
+
+fn key(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// The names below a directory.
+fn below<'a>(names: &'a BTreeMap<String, u64>, dir: &'a str) -> impl Iterator<Item = (&'a String, &'a u64)> {
+    names.range(dir.to_owned()..).take_while(move |(name, _)| name.starts_with(dir))
 }
 
 fn values_of(map: &Mapped) -> Vec<u64> {
@@ -290,14 +300,9 @@ impl Vfs for FaultFs {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let state = self.state();
         state.alive()?;
-        let mut names = BTreeSet::new();
-        for path in state.live.keys() {
-            if let Ok(rest) = path.strip_prefix(dir)
-                && let Some(first) = rest.iter().next()
-            {
-                names.insert(first.to_string_lossy().into_owned());
-            }
-        }
+        let dir = key(dir) + "/";
+        let first = |name: &String| name[dir.len()..].split('/').next().unwrap_or_default().to_owned();
+        let names: BTreeSet<String> = below(&state.live, &dir).map(|(name, _)| first(name)).collect();
         Ok(names.into_iter().collect())
     }
 
@@ -324,7 +329,7 @@ impl Vfs for FaultFs {
         let mut state = self.state();
         if state.operation().is_err() {
             // The process died while writing: some of the bytes are there, none is synced.
-            if !state.live.contains_key(path) {
+            if !state.live.contains_key(&key(path)) {
                 let kept = state.below(bytes.len() + 1);
                 let live = bytes[..kept].to_vec();
                 state.create(path, Node { live, ..Node::default() });
@@ -332,7 +337,7 @@ impl Vfs for FaultFs {
             }
             return state.alive();
         }
-        state.live.remove(path);
+        state.live.remove(&key(path));
         state.room(bytes.len() as u64)?;
         state.create(path, Node { live: bytes.to_vec(), durable: bytes.to_vec(), map: None });
         Ok(())
@@ -341,18 +346,23 @@ impl Vfs for FaultFs {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.operation()?;
-        let node = state.live.remove(from).ok_or(ErrorKind::NotFound)?;
-        state.live.insert(to.to_owned(), node);
+        let node = state.live.remove(&key(from)).ok_or(ErrorKind::NotFound)?;
+        state.live.insert(key(to), node);
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.operation()?;
-        let under = |path: &PathBuf| path.parent() == Some(dir);
-        state.durable.retain(|path, _| !under(path));
-        let live: Vec<(PathBuf, u64)> =
-            state.live.iter().filter(|(path, _)| under(path)).map(|(path, node)| (path.clone(), *node)).collect();
+        let dir = key(dir) + "/";
+        let within = |name: &String| !name[dir.len()..].contains('/');
+        let live: Vec<(String, u64)> =
+            below(&state.live, &dir).filter(|(name, _)| within(name)).map(|(name, node)| (name.clone(), *node)).collect();
+        let gone: Vec<String> =
+            below(&state.durable, &dir).map(|(name, _)| name).filter(|name| within(name)).cloned().collect();
+        for name in gone {
+            state.durable.remove(&name);
+        }
         state.durable.extend(live);
         Ok(())
     }
@@ -360,7 +370,7 @@ impl Vfs for FaultFs {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.operation()?;
-        state.live.remove(path);
+        state.live.remove(&key(path));
         Ok(())
     }
 
@@ -371,7 +381,7 @@ impl Vfs for FaultFs {
     fn appender(&self, path: &Path) -> io::Result<Box<dyn Appender>> {
         let mut state = self.state();
         state.operation()?;
-        if !state.live.contains_key(path) {
+        if !state.live.contains_key(&key(path)) {
             state.create(path, Node::default());
         }
         Ok(Box::new(Log { fs: self.clone(), path: path.to_owned(), life: state.life }))

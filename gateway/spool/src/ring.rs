@@ -163,6 +163,11 @@ impl Ring {
     pub(crate) fn next(&self, from: u64, end: u64) -> Option<Found> {
         // A checksum covers the position, so an entry that passes is genuine even behind damaged bytes.
         (from..end).step_by(8).find_map(|start| {
+            // After a crash the search goes through the whole ring, most of it empty.
+            let header = self.word(start, 0).load(Ordering::Relaxed).to_le_bytes();
+            if !entry::may_begin(header) {
+                return None;
+            }
             let (record, next) = self.read(start).ok()?;
             (next <= end).then_some(Found { record, start, next })
         })

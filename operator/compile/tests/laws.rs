@@ -4,6 +4,7 @@
 mod case;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 
 use case::{Case, cases};
@@ -65,8 +66,7 @@ fn no_secret_reaches_a_line_for_people() {
         for line in lines.iter().chain(&compiled.diagnostics) {
             text.push_str(&line.to_string());
         }
-        text.push_str(&format!("{:?}", compiled.snapshot));
-        text.push_str(&format!("{:?}", compiled.catalog));
+        write!(text, "{:?} {:?}", compiled.snapshot, compiled.catalog).unwrap();
         for secret in resources.secrets.values() {
             for (entry, value) in secret.data.iter().flatten() {
                 let value = String::from_utf8_lossy(&value.0);

@@ -40,7 +40,7 @@ impl Engine {
 
     pub(crate) fn start_with(folder: &Path, tweaks: Tweaks) -> Result<Self, String> {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["process::engine_process", "--exact", "--ignored", "--nocapture"])
+            .args(["process::engine_process", "--exact", "--nocapture"])
             .env(FOLDER, folder)
             .env("TURNPIKE_TEST_PARENT", std::process::id().to_string())
             .envs(tweaks.0)
@@ -163,7 +163,6 @@ fn options(folder: &Path) -> Options {
 }
 
 #[test]
-#[ignore = "the engine process that the other tests start"]
 fn engine_process() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let say = |text: String| {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use analytics_record::SegmentName;
-use analytics_record::segment::{Hash, Segment, Totals};
+use analytics_record::segment::{Hash, Header, Totals};
 use analytics_record::wire::StreamMark;
 
 use crate::gateway::Gateway;
@@ -24,7 +24,7 @@ pub(crate) struct Checks {
 impl Checks {
     /// M1: one name, one content.
     pub(crate) fn shipped(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let header = *Segment::parse(bytes).map_err(|error| error.to_string())?.header();
+        let header = Header::parse(bytes).map_err(|error| error.to_string())?;
         let known = self.contents.entry(header.name).or_insert((header.content, header.totals));
         if known.0 == header.content { Ok(()) } else { Err(format!("M1: {} has two contents", header.name)) }
     }

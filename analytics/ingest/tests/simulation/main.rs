@@ -14,7 +14,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use world::{Flaw, World};
+use world::{Flaw, Tracing, World};
 
 /// Runs of the correct protocol.
 const RUNS: u64 = 2_000;
@@ -37,7 +37,8 @@ fn run(first: u64, count: u64, flaw: Option<Flaw>, stop_at_first: bool) -> BTree
                     if stop_at_first && !failures.lock().unwrap().is_empty() {
                         return;
                     }
-                    if let Err(why) = World::new(seed, flaw, false).run() {
+                    let outcome = std::panic::catch_unwind(|| World::new(seed, flaw, Tracing::Off).run());
+                    if let Err(why) = outcome.unwrap_or_else(|_| Err("it panicked, see above".to_owned())) {
                         failures.lock().unwrap().insert(seed, why);
                     }
                 }
@@ -50,7 +51,7 @@ fn run(first: u64, count: u64, flaw: Option<Flaw>, stop_at_first: bool) -> BTree
 #[test]
 fn every_record_is_stored_exactly_once() {
     if let Some(seed) = number("TURNPIKE_SIM_SEED") {
-        World::new(seed, None, true).run().unwrap();
+        World::new(seed, None, Tracing::Print).run().unwrap();
         return;
     }
     let failures = run(0, number("TURNPIKE_SIM_RUNS").unwrap_or(RUNS), None, false);
@@ -62,7 +63,7 @@ fn every_record_is_stored_exactly_once() {
 fn a_seed_replays_exactly() {
     for seed in 0..5 {
         let trace = |_| {
-            let mut world = World::new(seed, None, false);
+            let mut world = World::new(seed, None, Tracing::Keep);
             world.run().unwrap();
             world.trace()
         };

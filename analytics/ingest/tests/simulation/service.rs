@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use analytics_ingest::{Action, Config, Ingest, InsertOutcome, Ledger, Now};
 use analytics_record::SegmentName;
-use analytics_record::segment::{Segment, Totals};
+use analytics_record::segment::{Header, Totals};
 use analytics_record::wire::{Heartbeat, PutAnswer, SegmentState, StreamMark};
 
 use crate::random::Random;
@@ -24,6 +24,7 @@ pub(crate) struct Service {
     pub alarms: Vec<String>,
     /// What happened, for the trace.
     pub events: Vec<String>,
+    pub tracing: bool,
 }
 
 fn config() -> Config {
@@ -46,12 +47,11 @@ impl Service {
             ingest.fence(now);
         }
         let (bytes, believed, running) = Default::default();
-        Self { ingest, boot, bytes, flaw, believed, running, late: Vec::new(), alarms: Vec::new(), events: Vec::new() }
+        Self { ingest, boot, bytes, flaw, believed, running, late: Vec::new(), alarms: Vec::new(), events: Vec::new(), tracing: false }
     }
 
     pub(crate) fn put(&mut self, bytes: Vec<u8>, now: Now) -> PutAnswer {
-        let segment = Segment::parse(&bytes).expect("the network does not change bytes");
-        let header = *segment.header();
+        let header = Header::parse(&bytes).expect("the spool checked it and the network does not change bytes");
         let state = self.ingest.put(&header, now);
         if state == SegmentState::Held {
             self.bytes.entry(header.name).or_insert(bytes);
@@ -64,11 +64,13 @@ impl Service {
     }
 
     pub(crate) fn answer(&mut self, answer: Answer, now: Now) {
-        self.events.push(format!("answer {answer:?}"));
+        if self.tracing {
+            self.events.push(format!("answer {answer:?}"));
+        }
         match answer {
             Answer::Inserted(attempt) => {
                 if let (Some(Flaw::BelieveInserts), Some(name)) = (self.flaw, self.running.get(&attempt.0)) {
-                    let header = *Segment::parse(&self.bytes[name]).expect("checked before").header();
+                    let header = Header::parse(&self.bytes[name]).expect("checked before");
                     self.believed.insert(*name, header.totals);
                 }
                 self.ingest.inserted(attempt, InsertOutcome::Ok, now);
@@ -92,10 +94,12 @@ impl Service {
 
     pub(crate) fn act(&mut self, store: &mut Store, now: Now, random: &mut Random) {
         for action in self.ingest.poll(now) {
-            self.events.push(match &action {
-                Action::Verify { query, headers } => format!("verify {query:?} of {} segments", headers.len()),
-                other => format!("{other:?}"),
-            });
+            if self.tracing {
+                self.events.push(match &action {
+                    Action::Verify { query, headers } => format!("verify {query:?} of {} segments", headers.len()),
+                    other => format!("{other:?}"),
+                });
+            }
             match action {
                 Action::Insert { attempt, name, token, .. } => {
                     self.running.insert(attempt.0, name);

@@ -10,8 +10,6 @@ use analytics_record::segment::{Segment, Totals};
 
 use crate::random::Random;
 
-/// Tokens that the store remembers.
-const WINDOW: usize = 6;
 /// The store gives up an insert after this long.
 pub(crate) const DEADLINE_US: u64 = 1_000_000;
 /// The longest that a statement is under way before it runs.
@@ -65,6 +63,8 @@ pub(crate) struct Store {
     pub commits: Vec<Commit>,
     by_name: BTreeMap<SegmentName, Vec<usize>>,
     tokens: VecDeque<String>,
+    /// Tokens that the store remembers.
+    pub window: usize,
     inserts: Vec<Insert>,
     queries: Vec<Query>,
     pub down: bool,
@@ -200,7 +200,7 @@ impl Store {
 
     fn remember(&mut self, token: String) {
         self.tokens.push_back(token);
-        while self.tokens.len() > WINDOW {
+        while self.tokens.len() > self.window {
             self.tokens.pop_front();
         }
     }

@@ -47,6 +47,14 @@ impl Flaw {
     ];
 }
 
+/// What becomes of a run's story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tracing {
+    Off,
+    Keep,
+    Print,
+}
+
 enum Message {
     Put(usize, Vec<u8>),
     PutAnswer(usize, PutAnswer),
@@ -72,15 +80,16 @@ pub(crate) struct World {
     next_id: u64,
     checks: Checks,
     flaw: Option<Flaw>,
-    verbose: bool,
+    tracing: Tracing,
     trace: Vec<String>,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, flaw: Option<Flaw>, verbose: bool) -> Self {
+    pub(crate) fn new(seed: u64, flaw: Option<Flaw>, tracing: Tracing) -> Self {
         let mut random = Random::new(seed);
         let gateways = (0..2u8).map(|i| Gateway::new(i + 1, random.next(), START_US, flaw)).collect();
         let mut store = Store::default();
+        store.window = random.within(1, 80) as usize;
         store.stale = flaw == Some(Flaw::StaleCounts);
         let mut world = Self {
             random,
@@ -99,7 +108,7 @@ impl World {
             next_id: 0,
             checks: Checks::default(),
             flaw,
-            verbose,
+            tracing,
             trace: Vec::new(),
         };
         world.meet_everyone();
@@ -152,8 +161,11 @@ impl World {
     }
 
     fn say(&mut self, what: &str) {
+        if self.tracing == Tracing::Off {
+            return;
+        }
         let line = format!("{:>9} {what}", self.now_us - START_US);
-        if self.verbose {
+        if self.tracing == Tracing::Print {
             println!("{line}");
         }
         self.trace.push(line);
@@ -207,7 +219,7 @@ impl World {
         let Some(service) = &mut self.service else { return Ok(()) };
         if let Some((_, sent_before_us)) = self.fence_at_us.take_if(|(at, _)| *at <= now.mono_us) {
             service.ingest.fence_before(sent_before_us, now);
-            service.events.push(format!("fence before {}", sent_before_us - START_US));
+            service.events.push(format!("fence before {}", sent_before_us.saturating_sub(START_US)));
         }
         answers.into_iter().for_each(|answer| service.answer(answer, now));
         service.act(&mut self.store, now, &mut self.random);
@@ -275,7 +287,9 @@ impl World {
     fn start_service(&mut self) {
         self.boots += 1;
         let idle = self.store.idle();
-        self.service = Some(Service::start(self.boots, &self.ledger, idle, self.flaw, self.now()));
+        let mut service = Service::start(self.boots, &self.ledger, idle, self.flaw, self.now());
+        service.tracing = self.tracing != Tracing::Off;
+        self.service = Some(service);
         self.say(&format!("service starts, boot {}", self.boots));
     }
 

@@ -46,12 +46,15 @@ fn mistakes_are_named() {
 
 #[test]
 fn lines_say_who_what_and_when() {
-    let prices =
-        BTreeMap::from([("shop/gold".to_owned(), vec![line("requests", 1, "0.5", 1), line("bytes", 0, "1", 100)])]);
+    let prices = BTreeMap::from([(
+        "shop/gold".to_owned(),
+        vec![line("requests", 1, "0.5", 1), line("bytes", 0, "1", 100)],
+    )]);
     let ids = BTreeMap::from([("shop/alice".to_owned(), "C-1".to_owned())]);
     let free = Used { plan: "shop/free".into(), ..used(7) };
     let charges = charge(&[used(3), free], &prices, &ids, |month| month == "2026-11").unwrap();
-    let seen: Vec<_> = charges.iter().map(|c| (c.unit.as_str(), c.quantity, c.billable, c.amount.as_str())).collect();
+    let seen: Vec<_> =
+        charges.iter().map(|c| (c.unit.as_str(), c.quantity, c.billable, c.amount.as_str())).collect();
     assert_eq!(seen, [("requests", 3, 2, "1.00"), ("bytes", 100, 100, "1.00")]);
     assert!(charges.iter().all(|c| c.whole_month && c.billing_id.as_deref() == Some("C-1")));
 }

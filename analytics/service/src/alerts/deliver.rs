@@ -50,7 +50,11 @@ type Way = (String, usize);
 enum Attempt {
     Done(u16),
     /// Worth another try, after this long if the receiver said so.
-    Again { status: Option<u16>, error: String, after: Option<Duration> },
+    Again {
+        status: Option<u16>,
+        error: String,
+        after: Option<Duration>,
+    },
     Never(String),
 }
 
@@ -89,7 +93,9 @@ impl Deliverer {
                 });
             }
             let sleep = next.map_or(LONGEST_SLEEP, |at| {
-                Duration::try_from(at.duration_since(self.clock.wall())).unwrap_or_default().min(LONGEST_SLEEP)
+                Duration::try_from(at.duration_since(self.clock.wall()))
+                    .unwrap_or_default()
+                    .min(LONGEST_SLEEP)
             });
             tokio::select! {
                 () = self.outbox.added() => {}
@@ -123,16 +129,20 @@ impl Deliverer {
         let channel = catalog.alerts.get(&delivery.rule).and_then(|rule| {
             rule.channels.iter().find(|channel| match channel {
                 AlertChannel::Webhook { url, .. } => delivery.channel == "webhook" && *url == delivery.target,
-                AlertChannel::Alertmanager { url } => delivery.channel == "alertmanager" && *url == delivery.target,
+                AlertChannel::Alertmanager { url } => {
+                    delivery.channel == "alertmanager" && *url == delivery.target
+                }
             })
         });
         match channel {
             Some(AlertChannel::Webhook { url, secret }) => self.webhook(alert, url, secret).await,
             Some(AlertChannel::Alertmanager { url }) => self.alertmanager(alert, url).await,
             // At start the catalog may not be read yet; later the channel is gone for good.
-            None if catalog.format == 0 => {
-                Attempt::Again { status: None, error: "the catalog is not read yet".into(), after: Some(FIRST_WAIT) }
-            }
+            None if catalog.format == 0 => Attempt::Again {
+                status: None,
+                error: "the catalog is not read yet".into(),
+                after: Some(FIRST_WAIT),
+            },
             None => Attempt::Never(format!("rule {} does not name this channel any more", delivery.rule)),
         }
     }
@@ -243,7 +253,10 @@ mod tests {
         let again = || Attempt::Again { status: Some(503), error: "no".into(), after: None };
         outcome(&mut delivery, again(), fired, fired);
         let first = delivery.next_attempt_at.unwrap().duration_since(fired);
-        assert!(first >= SignedDuration::from_millis(750) && first <= SignedDuration::from_millis(1_250), "{first}");
+        assert!(
+            first >= SignedDuration::from_millis(750) && first <= SignedDuration::from_millis(1_250),
+            "{first}"
+        );
         for _ in 0..8 {
             outcome(&mut delivery, again(), fired, fired);
         }
@@ -258,7 +271,12 @@ mod tests {
         for (asked, least, most) in [(60, 60, 60), (1_000_000, 21_600, 21_600), (0, 0, 2)] {
             let mut delivery = delivery();
             let after = Some(Duration::from_secs(asked));
-            outcome(&mut delivery, Attempt::Again { status: Some(429), error: String::new(), after }, fired, fired);
+            outcome(
+                &mut delivery,
+                Attempt::Again { status: Some(429), error: String::new(), after },
+                fired,
+                fired,
+            );
             let wait = delivery.next_attempt_at.unwrap().duration_since(fired).as_secs();
             assert!((least..=most).contains(&wait), "{asked}: {wait}");
         }

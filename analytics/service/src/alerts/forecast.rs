@@ -75,8 +75,10 @@ mod tests {
     use super::*;
 
     fn account(used: u64, recent: (u64, f64)) -> Account {
-        let window =
-            Window { start: "2026-11-23T00:00:00Z".parse().unwrap(), end: "2026-11-24T00:00:00Z".parse().unwrap() };
+        let window = Window {
+            start: "2026-11-23T00:00:00Z".parse().unwrap(),
+            end: "2026-11-24T00:00:00Z".parse().unwrap(),
+        };
         let view = AccountView {
             key: QuotaKey::new("plan/shop/gold/daily", "subscription/shop/alice"),
             window,
@@ -94,7 +96,12 @@ mod tests {
     }
 
     fn catalog(forecast: bool) -> Catalog {
-        let rule = AlertRule { thresholds: Vec::new(), forecast, limits: vec!["plan/shop/".into()], channels: Vec::new() };
+        let rule = AlertRule {
+            thresholds: Vec::new(),
+            forecast,
+            limits: vec!["plan/shop/".into()],
+            channels: Vec::new(),
+        };
         Catalog { alerts: BTreeMap::from([("shop/quota".to_owned(), rule)]), ..Catalog::default() }
     }
 

@@ -34,7 +34,8 @@ impl Outbox {
     /// Those that are not in the outbox yet, each once.
     pub(crate) fn unknown(&self, alerts: Vec<Alert>) -> Vec<Alert> {
         let known = self.lock();
-        let mut fresh: Vec<Alert> = alerts.into_iter().filter(|alert| !known.contains_key(&alert.id)).collect();
+        let mut fresh: Vec<Alert> =
+            alerts.into_iter().filter(|alert| !known.contains_key(&alert.id)).collect();
         fresh.sort_by(|a, b| a.id.cmp(&b.id));
         fresh.dedup_by(|a, b| a.id == b.id);
         fresh
@@ -110,7 +111,8 @@ impl Outbox {
             let pending = alert.deliveries.iter().any(|delivery| delivery.state == DeliveryState::Pending);
             !pending && now.duration_since(alert.window_end) > KEEP_AFTER_WINDOW
         };
-        let mut gone: Vec<String> = known.values().filter(|alert| over(alert)).map(|alert| alert.id.clone()).collect();
+        let mut gone: Vec<String> =
+            known.values().filter(|alert| over(alert)).map(|alert| alert.id.clone()).collect();
         if known.len() > KEEP {
             let mut ended: Vec<_> = known.values().filter(|alert| alert.window_end < now).collect();
             ended.sort_by_key(|alert| alert.fired_at);
@@ -125,7 +127,12 @@ impl Outbox {
     /// The newest alerts that `wanted` picks.
     pub(crate) fn newest(&self, limit: usize, wanted: impl Fn(&Alert) -> bool) -> Vec<Alert> {
         let mut found: Vec<Alert> = self.lock().values().filter(|alert| wanted(alert)).cloned().collect();
-        found.sort_by(|a, b| b.fired_at.cmp(&a.fired_at).then_with(|| b.threshold.cmp(&a.threshold)).then_with(|| a.id.cmp(&b.id)));
+        found.sort_by(|a, b| {
+            b.fired_at
+                .cmp(&a.fired_at)
+                .then_with(|| b.threshold.cmp(&a.threshold))
+                .then_with(|| a.id.cmp(&b.id))
+        });
         found.truncate(limit);
         found
     }

@@ -26,7 +26,8 @@ pub(super) fn message(alert: &Alert, secrets: &str, now: Timestamp) -> Result<Me
     let timestamp = now.as_second();
     let mut signatures = Vec::new();
     for secret in secrets.split_whitespace() {
-        let signer = Webhook::new(secret).map_err(|_| "the channel's secret is not `whsec_` and base64".to_owned())?;
+        let signer =
+            Webhook::new(secret).map_err(|_| "the channel's secret is not `whsec_` and base64".to_owned())?;
         signatures.push(signer.sign(&alert.id, timestamp, &payload).map_err(|error| error.to_string())?);
     }
     if signatures.is_empty() {

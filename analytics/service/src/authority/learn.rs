@@ -35,6 +35,8 @@ pub(crate) struct Learner {
     pub catalog: watch::Receiver<Arc<Catalog>>,
     pub ready: watch::Receiver<Readiness>,
     pub lease_ttl: Duration,
+    /// Whether a catalog is to be waited for.
+    pub has_catalog: bool,
 }
 
 /// Units that a window is known to have used.
@@ -75,7 +77,9 @@ impl Learner {
                     }
                 }
                 Ok(None) => {}
-                Err(error) => tracing::warn!(error, "quotas cannot be rebuilt from records yet; nothing is granted"),
+                Err(error) => {
+                    tracing::warn!(error, "quotas cannot be rebuilt from records yet; nothing is granted");
+                }
             }
             tokio::time::sleep(PULSE).await;
         }
@@ -90,10 +94,15 @@ impl Learner {
         }
         let start = gateway_quota::Mono::from_nanos(mono_ns);
         let over = RateBound::default().authority_deadline(start, self.lease_ttl);
-        let ended = i64::try_from(self.lease_ttl.as_micros()).unwrap_or(i64::MAX).saturating_add(wall.as_microsecond());
+        let ended = i64::try_from(self.lease_ttl.as_micros())
+            .unwrap_or(i64::MAX)
+            .saturating_add(wall.as_microsecond());
         let status = self.dock.status().await.map_err(|error| error.to_string())?;
-        let complete = status.complete_through_us.is_some_and(|through| i64::try_from(through).is_ok_and(|t| t >= ended));
-        if self.clock.mono_ns() < over.as_nanos() || !complete || self.catalog.borrow().format == 0 {
+        let complete = status
+            .complete_through_us
+            .is_some_and(|through| i64::try_from(through).is_ok_and(|t| t >= ended));
+        let known = !self.has_catalog || self.catalog.borrow().format != 0;
+        if self.clock.mono_ns() < over.as_nanos() || !complete || !known {
             return Ok(None);
         }
         let catalog = self.catalog.borrow().clone();
@@ -120,12 +129,17 @@ impl Learner {
             limit: MAX_SUBJECTS,
             rolled_before: None,
         };
-        let rows: Vec<Row> = self.store.rows(&question.statement()).await.map_err(|error| error.to_string())?;
+        let rows: Vec<Row> =
+            self.store.rows(&question.statement()).await.map_err(|error| error.to_string())?;
         let units = |row: &Row| match limit.unit {
             Unit::Bytes => row.request_bytes.saturating_add(row.response_bytes),
             Unit::Requests | Unit::Custom(_) => row.admitted,
         };
         let key = |row: &Row| QuotaKey::new(id, format!("subscription/{}", row.subscription));
-        Ok(rows.iter().filter(|row| !row.subscription.is_empty()).map(|row| (key(row), window, units(row))).collect())
+        Ok(rows
+            .iter()
+            .filter(|row| !row.subscription.is_empty())
+            .map(|row| (key(row), window, units(row)))
+            .collect())
     }
 }

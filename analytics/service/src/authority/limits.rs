@@ -16,7 +16,9 @@ pub(super) fn of(catalog: &Catalog) -> Vec<Limit> {
         limit.thresholds.truncate(Limit::MAX_THRESHOLDS);
         match limit.validate() {
             Ok(()) => limits.push(limit),
-            Err(error) => tracing::error!(limit = %limit.id, source = entry.source, %error, "limit is left out"),
+            Err(error) => {
+                tracing::error!(limit = %limit.id, source = entry.source, %error, "limit is left out");
+            }
         }
     }
     limits

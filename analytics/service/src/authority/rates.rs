@@ -42,6 +42,8 @@ impl Rates {
     pub(super) fn of(&self, key: &QuotaKey, window: Window) -> (u64, f64) {
         let line = self.samples.get(&(key.clone(), window));
         let ends = line.and_then(|line| Some((line.front()?, line.back()?)));
-        ends.map_or((0, 0.0), |(first, last)| (last.1.saturating_sub(first.1), last.0.since(first.0).as_secs_f64()))
+        ends.map_or((0, 0.0), |(first, last)| {
+            (last.1.saturating_sub(first.1), last.0.since(first.0).as_secs_f64())
+        })
     }
 }

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use analytics_record::GatewayId;
 use gateway_quota::{LeaseId, OrphanStream, Proof, Settlement};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +47,12 @@ pub(crate) fn start(
     })
 }
 
-async fn settle(authority: &AuthorityHandle, dock: &Dock, fleet: &Fleet, store: &Store) -> Result<(), String> {
+async fn settle(
+    authority: &AuthorityHandle,
+    dock: &Dock,
+    fleet: &Fleet,
+    store: &Store,
+) -> Result<(), String> {
     let (observed, orphans) = authority.orphans().await.map_err(|error| error.to_string())?;
     for OrphanStream { gateway, epoch, leases, .. } in orphans {
         let Some((named, lost)) = fleet.left_behind(gateway.as_str(), epoch) else { continue };
@@ -57,17 +63,41 @@ async fn settle(authority: &AuthorityHandle, dock: &Dock, fleet: &Fleet, store: 
         }
         let lost = lost || known.iter().any(|stream| stream.lost > 0);
         let proof = if lost { Proof::Lost } else { Proof::Dead };
-        // The name is a UUID, as `left_behind` has read it, and the epoch a number.
-        let sql = format!(
-            "SELECT lease, sum(units) AS units FROM (SELECT charge_lease, charge_units FROM usage_records \
-             WHERE segment_gateway = toUUID('{gateway}') AND segment_epoch = {epoch}) \
-             ARRAY JOIN charge_lease AS lease, charge_units AS units WHERE lease != 0 GROUP BY lease"
-        );
-        let rows: Vec<Units> = store.rows_of(&sql).await.map_err(|error| error.to_string())?;
-        let units = rows.iter().filter_map(|row| Some((LeaseId::new(row.lease)?, row.units))).collect();
+        let units = units(store, gateway.as_str(), epoch).await?;
         let facts = Settlement { gateway: gateway.clone(), epoch, observed, proof, units };
         authority.settle(facts).await.map_err(|error| error.to_string())?;
         tracing::info!(%gateway, epoch, leases, "leases of an ended life are settled from its records");
     }
     Ok(())
+}
+
+/// Settles all lives of a gateway whose spool is gone for good; how many. What was granted stays charged as far as no
+/// record shows it, and is never billed.
+pub(crate) async fn give_up(
+    authority: &AuthorityHandle,
+    store: &Store,
+    wanted: GatewayId,
+) -> Result<usize, String> {
+    let (observed, orphans) = authority.orphans().await.map_err(|error| error.to_string())?;
+    let mut settled = 0;
+    for orphan in orphans.into_iter().filter(|orphan| orphan.gateway.as_str() == wanted.to_string()) {
+        let OrphanStream { gateway, epoch, .. } = orphan;
+        let units = units(store, gateway.as_str(), epoch).await?;
+        let facts = Settlement { gateway, epoch, observed, proof: Proof::Lost, units };
+        authority.settle(facts).await.map_err(|error| error.to_string())?;
+        settled += 1;
+    }
+    Ok(settled)
+}
+
+/// Units by lease that the records of one life show.
+async fn units(store: &Store, gateway: &str, epoch: u32) -> Result<Vec<(LeaseId, u64)>, String> {
+    let gateway: GatewayId = gateway.parse().map_err(|_| format!("{gateway} is not a UUID"))?;
+    let sql = format!(
+        "SELECT lease, sum(units) AS units FROM (SELECT charge_lease, charge_units FROM usage_records \
+         WHERE segment_gateway = toUUID('{gateway}') AND segment_epoch = {epoch}) \
+         ARRAY JOIN charge_lease AS lease, charge_units AS units WHERE lease != 0 GROUP BY lease"
+    );
+    let rows: Vec<Units> = store.rows_of(&sql).await.map_err(|error| error.to_string())?;
+    Ok(rows.iter().filter_map(|row| Some((LeaseId::new(row.lease)?, row.units))).collect())
 }

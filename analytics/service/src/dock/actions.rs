@@ -38,7 +38,9 @@ impl Task {
     pub(super) fn act(&mut self) {
         for action in self.ingest.poll(super::now(self.clock)) {
             match action {
-                Action::Insert { attempt, name, token, deadline_us } => self.insert(attempt, name, token, deadline_us),
+                Action::Insert { attempt, name, token, deadline_us } => {
+                    self.insert(attempt, name, token, deadline_us);
+                }
                 Action::Verify { query, headers } => self.verify(query, headers),
                 Action::Drop { name } => {
                     if let Some(held) = self.held.remove(&name) {
@@ -66,11 +68,13 @@ impl Task {
             return;
         };
         let notices = self.notices.clone();
+        self.under_way += 1;
         tokio::spawn(async move {
             let opened = tokio::task::spawn_blocking(move || open(&bytes)).await.ok().flatten();
             let outcome = match opened {
                 Some((day, block)) => {
-                    let outcome = store.insert().send(block, &token, Duration::from_micros(deadline_us)).await;
+                    let outcome =
+                        store.insert().send(block, &token, Duration::from_micros(deadline_us)).await;
                     if outcome != InsertOutcome::Refused {
                         // Nobody listens during shutdown; the rollup is checked at the next start.
                         let _ = notices.send(Notice::Written { day });

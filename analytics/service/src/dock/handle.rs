@@ -3,7 +3,7 @@
 use analytics_ingest::StreamStatus;
 use analytics_record::segment::Header;
 use analytics_record::wire::{Heartbeat, HeartbeatAnswer, SegmentState};
-use analytics_record::Stream;
+use analytics_record::{GatewayId, Stream};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
@@ -74,6 +74,11 @@ impl Dock {
     /// How streams stand; unknown ones are left out.
     pub(crate) async fn streams(&self, streams: Vec<Stream>) -> Result<Vec<StreamStatus>, Gone> {
         self.ask(|reply| Message::Streams { streams, reply }).await
+    }
+
+    /// Takes a gateway whose spool is gone for good out of what "complete" means; how many streams that were.
+    pub(crate) async fn give_up(&self, gateway: GatewayId) -> Result<usize, Gone> {
+        self.ask(|reply| Message::GiveUp { gateway, reply }).await
     }
 
     /// Declares that no insert of an earlier life can still run.

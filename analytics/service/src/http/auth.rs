@@ -36,11 +36,7 @@ impl Token {
 /// Lets requests with the token pass.
 pub(super) async fn check(State(app): State<App>, request: Request, next: Next) -> Result<Response, Problem> {
     let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
-    if app.token.admits(header) {
-        Ok(next.run(request).await)
-    } else {
-        Err(Problem::unauthorized())
-    }
+    if app.token.admits(header) { Ok(next.run(request).await) } else { Err(Problem::unauthorized()) }
 }
 
 #[cfg(test)]
@@ -52,7 +48,14 @@ mod tests {
         let token = Token::new("0123456789abcdef");
         assert!(token.admits(Some("Bearer 0123456789abcdef")));
         assert!(token.admits(Some("bearer 0123456789abcdef ")));
-        for wrong in [None, Some(""), Some("Bearer"), Some("Bearer "), Some("Basic 0123456789abcdef"), Some("0123456789abcdef")] {
+        for wrong in [
+            None,
+            Some(""),
+            Some("Bearer"),
+            Some("Bearer "),
+            Some("Basic 0123456789abcdef"),
+            Some("0123456789abcdef"),
+        ] {
             assert!(!token.admits(wrong), "{wrong:?}");
         }
     }

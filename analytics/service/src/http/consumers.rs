@@ -70,7 +70,8 @@ pub(super) async fn list(State(app): State<App>, mut params: Params) -> Result<J
     params.finish()?;
     let mut traffic = traffic(&app, window, filters, Dimension::Consumer).await?;
     traffic.retain(|row| !row.key.is_empty());
-    let mut traffic: BTreeMap<String, TopRow> = traffic.into_iter().map(|row| (row.key.clone(), row)).collect();
+    let mut traffic: BTreeMap<String, TopRow> =
+        traffic.into_iter().map(|row| (row.key.clone(), row)).collect();
     let quotas = super::quotas::all(&app).await?;
     let catalog = app.catalog();
     let mut consumers: Vec<Consumer> = catalog
@@ -100,7 +101,9 @@ pub(super) async fn one(
     let catalog = app.catalog();
     let about = catalog.consumers.get(&name);
     if about.is_none() && row.is_none() {
-        return Err(Problem::not_found(format!("no consumer {name} in the catalog, and no records of it in this window")));
+        return Err(Problem::not_found(format!(
+            "no consumer {name} in the catalog, and no records of it in this window"
+        )));
     }
     let routes = traffic(&app, window, filters.clone(), Dimension::Route).await?;
     let reasons = traffic(&app, window, filters, Dimension::Reason).await?;

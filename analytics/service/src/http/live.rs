@@ -98,7 +98,8 @@ async fn picture(app: &App) -> Result<Live, Problem> {
 
 async fn traffic(app: &App, now: Timestamp) -> Result<(Vec<Point>, Last), Problem> {
     let second = Timestamp::from_second(now.as_second() + 1).map_err(Problem::internal)?;
-    let ago = |seconds: i64| second.checked_sub(SignedDuration::from_secs(seconds)).map_err(Problem::internal);
+    let ago =
+        |seconds: i64| second.checked_sub(SignedDuration::from_secs(seconds)).map_err(Problem::internal);
     let window = Window { from: ago(POINTS)?, to: second };
     let question = SeriesQuestion { window, step_ms: 1_000, by: None, filters: Filters::default() };
     let rows: Vec<SeriesRow> = app.store.rows(&question.statement()).await?;

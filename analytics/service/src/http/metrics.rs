@@ -34,12 +34,24 @@ pub(super) async fn get(State(app): State<App>) -> Result<impl IntoResponse, Pro
     page.gauge("segment_conflicts", "Names with two contents or found in part", number(dock.conflicts));
     page.gauge("streams", "Streams known", number(dock.streams));
     page.gauge("gateways", "Gateways known", number(fleet.len() as u64));
-    page.gauge("gateways_silent", "Gateways not heard of lately", number(fleet.iter().filter(|g| g.silent).count() as u64));
+    page.gauge(
+        "gateways_silent",
+        "Gateways not heard of lately",
+        number(fleet.iter().filter(|g| g.silent).count() as u64),
+    );
     page.gauge("spool_bytes", "Bytes in all spools", number(fleet.iter().map(|g| g.spool_bytes).sum()));
     page.gauge("declared_lost", "Requests whose records are lost for good", number(app.fleet.lost()));
     page.gauge("quota_accounts", "Keys in windows under guard", number(accounts.len() as u64));
-    page.gauge("quota_leases", "Leases that are not settled", number(accounts.iter().map(|a| a.view.leases as u64).sum()));
-    page.gauge("quota_unaccounted_units", "Units charged that no record will show", number(accounts.iter().map(|a| a.view.unaccounted).sum()));
+    page.gauge(
+        "quota_leases",
+        "Leases that are not settled",
+        number(accounts.iter().map(|a| a.view.leases as u64).sum()),
+    );
+    page.gauge(
+        "quota_unaccounted_units",
+        "Units charged that no record will show",
+        number(accounts.iter().map(|a| a.view.unaccounted).sum()),
+    );
     page.gauge("alert_deliveries_pending", "Deliveries still tried", number(pending));
     page.gauge("alert_deliveries_done", "Deliveries that arrived", number(delivered));
     page.gauge("alert_deliveries_failed", "Deliveries given up", number(failed));

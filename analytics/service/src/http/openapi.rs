@@ -13,7 +13,7 @@ use utoipa::{Modify, OpenApi};
     paths(
         super::usage::get, super::traffic::series, super::traffic::top, super::consumers::list, super::consumers::one,
         super::quotas::list, super::records::list, super::records::one, super::pipeline::get, super::alerts::list,
-        super::live::get, super::spool::put, super::spool::marks, super::spool::heartbeat, super::spool::status,
+        super::live::get, super::spool::put, super::spool::marks, super::spool::heartbeat, super::spool::status, super::spool::give_up,
         super::quotas::batch, super::health::alive, super::health::ready, super::metrics::get,
     ),
     modifiers(&Bearer),
@@ -51,6 +51,9 @@ mod tests {
             std::fs::write(path, &expected).unwrap();
         }
         let found = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(found == expected, "docs/reference/openapi.json is not up to date: run with UPDATE_GENERATED=1");
+        assert!(
+            found == expected,
+            "docs/reference/openapi.json is not up to date: run with UPDATE_GENERATED=1"
+        );
     }
 }

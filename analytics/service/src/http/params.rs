@@ -51,7 +51,11 @@ impl Params {
     }
 
     /// The value of a parameter as `T`, or `default`.
-    pub(super) fn parse<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str, default: T) -> Result<T, Problem> {
+    pub(super) fn parse<T: FromStr<Err: std::fmt::Display>>(
+        &mut self,
+        name: &str,
+        default: T,
+    ) -> Result<T, Problem> {
         match self.take(name)? {
             None => Ok(default),
             Some(text) => text.parse().map_err(|error| Problem::parameter(name, error)),
@@ -134,7 +138,13 @@ mod tests {
     #[test]
     fn a_scope_reads_what_it_knows_and_leaves_the_rest() {
         let now = "2026-11-23T15:00:00Z".parse().unwrap();
-        let mut found = params(&[("consumer", "a,b"), ("status", "200"), ("status", "429"), ("zone", "Europe/Berlin"), ("typo", "1")]);
+        let mut found = params(&[
+            ("consumer", "a,b"),
+            ("status", "200"),
+            ("status", "429"),
+            ("zone", "Europe/Berlin"),
+            ("typo", "1"),
+        ]);
         let scope = found.scope(now, "month", "now").unwrap();
         assert_eq!(scope.filters.of(Dimension::Consumer).unwrap(), ["a", "b"]);
         assert_eq!(scope.filters.of(Dimension::Status).unwrap(), ["200", "429"]);

@@ -31,7 +31,14 @@ pub(crate) struct Problem {
 impl Problem {
     fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { kind: "about:blank", title, status: status.as_u16(), detail: detail.into(), reason, retry_after: None }
+        Self {
+            kind: "about:blank",
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            reason,
+            retry_after: None,
+        }
     }
 
     /// The asker made a mistake.
@@ -79,8 +86,11 @@ impl From<StoreError> for Problem {
                 let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_away", error.to_string());
                 Self { retry_after: Some(2), ..problem }
             }
-            StoreError::Refused(ref text) if text.contains("UNKNOWN_TABLE") || text.contains("UNKNOWN_DATABASE") => {
-                let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_away", "the store has no tables yet");
+            StoreError::Refused(ref text)
+                if text.contains("UNKNOWN_TABLE") || text.contains("UNKNOWN_DATABASE") =>
+            {
+                let problem =
+                    Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_away", "the store has no tables yet");
                 Self { retry_after: Some(2), ..problem }
             }
             StoreError::Refused(_) | StoreError::Answer(_) => {

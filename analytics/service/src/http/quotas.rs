@@ -95,7 +95,9 @@ pub(super) async fn all(app: &App) -> Result<Vec<Quota>, Problem> {
     let unused = unused(&catalog, &accounts, now);
     let all = accounts.into_iter().chain(unused);
     let mut quotas: Vec<Quota> = all.filter_map(|account| quota(&account, &catalog, now)).collect();
-    quotas.sort_by(|a, b| b.ratio.total_cmp(&a.ratio).then_with(|| (&a.limit, &a.subject).cmp(&(&b.limit, &b.subject))));
+    quotas.sort_by(|a, b| {
+        b.ratio.total_cmp(&a.ratio).then_with(|| (&a.limit, &a.subject).cmp(&(&b.limit, &b.subject)))
+    });
     Ok(quotas)
 }
 
@@ -107,7 +109,9 @@ fn unused(catalog: &Catalog, known: &[Account], now: Timestamp) -> Vec<Account> 
             continue;
         }
         let prefix = format!("plan/{}/", subscription.plan);
-        for (id, entry) in catalog.limits.range(prefix.clone()..).take_while(|(id, _)| id.starts_with(&prefix)) {
+        for (id, entry) in
+            catalog.limits.range(prefix.clone()..).take_while(|(id, _)| id.starts_with(&prefix))
+        {
             let key = QuotaKey::new(id.as_str(), format!("subscription/{name}"));
             if !known.iter().any(|account| account.view.key == key) {
                 found.push(Account { view: untouched(key, entry, now), recent: (0, 0.0) });

@@ -31,7 +31,9 @@ pub(super) async fn one(State(app): State<App>, Path(id): Path<String>) -> Resul
     let records = parse(&app.store.bytes(&statement, "JSONEachRow").await?)?;
     if records.is_empty() {
         let through = watermark.map_or_else(|| "an unknown time".into(), utc);
-        let detail = format!("no record of request {id}; the store is complete through {through}, later records may be under way");
+        let detail = format!(
+            "no record of request {id}; the store is complete through {through}, later records may be under way"
+        );
         return Err(Problem::not_found(detail));
     }
     Ok(Json(Records { records, truncated: false, complete_through: watermark.map(utc) }))

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::{App, Problem};
+use crate::authority::settle;
 use crate::fleet::GatewayStatus;
 
 /// The body limit of segments.
@@ -39,7 +40,8 @@ pub(super) async fn put(
         other => Problem::bad(other.body_text()),
     })?;
     let bytes = body.clone();
-    let parsed = tokio::task::spawn_blocking(move || Segment::parse(&bytes).map(|segment| *segment.header())).await;
+    let parsed =
+        tokio::task::spawn_blocking(move || Segment::parse(&bytes).map(|segment| *segment.header())).await;
     let header = parsed.map_err(Problem::internal)?.map_err(Problem::bad)?;
     if header.name != name {
         return Err(Problem::bad(format!("the body is segment {}, not {name}", header.name)));
@@ -73,6 +75,30 @@ pub(super) async fn status(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// What giving up came to.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct GivenUp {
+    /// Streams that no longer hold back completeness.
+    streams: usize,
+    /// Lives whose leases were settled; what no record shows stays charged and is never billed.
+    lives: usize,
+}
+
+/// Declares that a gateway's spool is gone for good. What it had not handed over is lost; nothing waits for it any more.
+#[utoipa::path(post, path = "/v1/gateways/{gateway}/give-up", tag = "gateways",
+    params(("gateway" = String, Path, description = "UUID of the spool")),
+    responses((status = 200, body = GivenUp), (status = 400, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn give_up(
+    State(app): State<App>,
+    Path(gateway): Path<String>,
+) -> Result<Json<GivenUp>, Problem> {
+    let gateway: GatewayId = gateway.parse().map_err(Problem::bad)?;
+    let streams = app.dock.give_up(gateway).await?;
+    let lives = settle::give_up(&app.authority, &app.store, gateway).await.map_err(Problem::busy)?;
+    tracing::warn!(%gateway, streams, lives, "a gateway was given up");
+    Ok(Json(GivenUp { streams, lives }))
+}
+
 /// What is known of a gateway's streams.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Marks {
@@ -93,7 +119,10 @@ struct Mark {
 /// High-water marks of a gateway's streams.
 #[utoipa::path(get, path = "/v1/segments/{gateway}", tag = "gateways",
     params(("gateway" = String, Path, description = "UUID of the spool")), responses((status = 200, body = Marks)))]
-pub(super) async fn marks(State(app): State<App>, Path(gateway): Path<String>) -> Result<Json<Marks>, Problem> {
+pub(super) async fn marks(
+    State(app): State<App>,
+    Path(gateway): Path<String>,
+) -> Result<Json<Marks>, Problem> {
     let gateway: GatewayId = gateway.parse().map_err(Problem::bad)?;
     let marks = app.dock.streams(app.fleet.streams(gateway)).await?;
     let streams = marks

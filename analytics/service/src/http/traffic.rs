@@ -1,6 +1,8 @@
 //! `GET /v1/timeseries` and `GET /v1/top`: traffic, errors and latency to look at.
 
-use analytics_query::{Dimension, Point, SeriesQuestion, SeriesRow, TopOrder, TopQuestion, TopRow, step_ms, utc};
+use analytics_query::{
+    Dimension, Point, SeriesQuestion, SeriesRow, TopOrder, TopQuestion, TopRow, step_ms, utc,
+};
 use axum::Json;
 use axum::extract::State;
 use gateway_snapshot::Catalog;
@@ -115,7 +117,10 @@ pub(super) async fn top(State(app): State<App>, mut params: Params) -> Result<Js
     let question = TopQuestion { window: scope.window, by, order, limit, filters: scope.filters };
     let rows: Vec<TopRow> = app.store.rows(&question.statement()).await?;
     let catalog = app.catalog();
-    Ok(Json(Top { by: by.name(), rows: rows.into_iter().map(|row| TopEntry::new(row, by, &catalog)).collect() }))
+    Ok(Json(Top {
+        by: by.name(),
+        rows: rows.into_iter().map(|row| TopEntry::new(row, by, &catalog)).collect(),
+    }))
 }
 
 fn one(mut by: Vec<Dimension>) -> Result<Option<Dimension>, Problem> {

@@ -94,7 +94,8 @@ pub(super) async fn get(State(app): State<App>, params: Params) -> Result<Respon
     let rows = rows(&lines, asked.question.limit)?;
     let coverage: Vec<Coverage> = app.store.rows(&coverage_statement(window)).await?;
     let lost = app.fleet.lost();
-    let completeness = Completeness::of(window, watermark, coverage.first().copied().unwrap_or_default(), lost);
+    let completeness =
+        Completeness::of(window, watermark, coverage.first().copied().unwrap_or_default(), lost);
     match asked.format {
         Format::Json => json(&app, asked, rows, completeness).await,
         Format::Csv => {
@@ -119,7 +120,10 @@ fn read(mut params: Params, app: &App) -> Result<Asked, Problem> {
         Some("parquet") => Format::Parquet,
         Some(other) => {
             let other: String = other.chars().take(40).collect();
-            return Err(Problem::parameter("format", format!("`{other}` is unknown; use json, csv or parquet")));
+            return Err(Problem::parameter(
+                "format",
+                format!("`{other}` is unknown; use json, csv or parquet"),
+            ));
         }
     };
     let charges = params.parse("charges", false)?;
@@ -143,15 +147,26 @@ fn split(app: &App, window: Window) -> Result<Option<Timestamp>, Problem> {
 
 /// The lines of an answer, untouched; more than `limit` is an error and never a shorter report.
 fn rows(lines: &Bytes, limit: u64) -> Result<Vec<Box<RawValue>>, Problem> {
-    let rows: Result<Vec<Box<RawValue>>, _> = serde_json::Deserializer::from_slice(lines).into_iter().collect();
+    let rows: Result<Vec<Box<RawValue>>, _> =
+        serde_json::Deserializer::from_slice(lines).into_iter().collect();
     let rows = rows.map_err(|error| Problem::internal(format!("the store's answer is not JSON: {error}")))?;
     if rows.len() as u64 > limit {
-        return Err(Problem::parameter("limit", format!("there are more than {limit} rows; ask for more (at most {MAX_ROWS}), fewer dimensions or a shorter window")));
+        return Err(Problem::parameter(
+            "limit",
+            format!(
+                "there are more than {limit} rows; ask for more (at most {MAX_ROWS}), fewer dimensions or a shorter window"
+            ),
+        ));
     }
     Ok(rows)
 }
 
-async fn json(app: &App, asked: Asked, rows: Vec<Box<RawValue>>, done: Completeness) -> Result<Response, Problem> {
+async fn json(
+    app: &App,
+    asked: Asked,
+    rows: Vec<Box<RawValue>>,
+    done: Completeness,
+) -> Result<Response, Problem> {
     let question = asked.question;
     let mut totals = Totals::default();
     for row in &rows {
@@ -207,7 +222,8 @@ async fn charges(app: &App, asked: &UsageQuestion) -> Result<Vec<Charge>, Proble
     let used: Vec<Used> = app.store.rows(&question.statement()).await?;
     let catalog = app.catalog();
     let whole = |month: &str| covers(asked.window, month, &asked.zone);
-    charge(&used, &prices(&catalog), &billing_ids(&catalog), whole).map_err(|error| Problem::internal(format!("prices: {error}")))
+    charge(&used, &prices(&catalog), &billing_ids(&catalog), whole)
+        .map_err(|error| Problem::internal(format!("prices: {error}")))
 }
 
 fn prices(catalog: &Catalog) -> BTreeMap<String, Vec<PriceLine>> {
@@ -231,7 +247,8 @@ fn billing_ids(catalog: &Catalog) -> BTreeMap<String, String> {
 /// Whether `window` holds the whole calendar month.
 fn covers(window: Window, month: &str, zone: &Zone) -> bool {
     let Ok(start) = analytics_query::instant(month, zone, window.from) else { return false };
-    let next = zone.at(start).last_of_month().and_then(|day| day.tomorrow()).and_then(|day| day.start_of_day());
+    let next =
+        zone.at(start).last_of_month().and_then(|day| day.tomorrow()).and_then(|day| day.start_of_day());
     next.is_ok_and(|next| window.from <= start && next.timestamp() <= window.to)
 }
 

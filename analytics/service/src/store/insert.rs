@@ -85,7 +85,11 @@ async fn read(response: reqwest::Response) -> InsertOutcome {
         }
         (_, Ok(body)) => {
             said(status, &code, &body);
-            if BEFORE_WRITING.contains(&code.as_str()) { InsertOutcome::Refused } else { InsertOutcome::Ambiguous }
+            if BEFORE_WRITING.contains(&code.as_str()) {
+                InsertOutcome::Refused
+            } else {
+                InsertOutcome::Ambiguous
+            }
         }
         (_, Err(error)) => {
             tracing::warn!(error = super::chain(&error), "insert whose answer broke off");

@@ -30,7 +30,11 @@ async fn receiver() -> (SocketAddr, Got) {
         let mut got = got.lock().unwrap();
         let first = uri.path() == "/hook" && !got.iter().any(|(path, ..)| path == "/hook");
         got.push((uri.path().to_owned(), headers, body));
-        if first { (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")]).into_response() } else { StatusCode::OK.into_response() }
+        if first {
+            (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")]).into_response()
+        } else {
+            StatusCode::OK.into_response()
+        }
     };
     let router = Router::new().fallback(take).with_state(got.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -60,15 +64,22 @@ async fn crossings_are_told_once_signed_and_soon() {
     }
     // 50 and 80 percent, to both channels; the webhook's first attempt failed.
     let seen = |path: &str| got.lock().unwrap().iter().filter(|(at, ..)| at == path).count();
-    service.until("alerts arrive", async || (seen("/hook") >= 2 && seen("/am/api/v2/alerts") >= 2).then_some(())).await;
+    service
+        .until("alerts arrive", async || (seen("/hook") >= 2 && seen("/am/api/v2/alerts") >= 2).then_some(()))
+        .await;
     assert!(crossed.elapsed() < Duration::from_secs(2), "{:?}", crossed.elapsed());
     let all_delivered = async || {
         let alerts = service.get("/v1/alerts").await;
-        let deliveries: Vec<Value> = alerts["alerts"].as_array()?.iter().flat_map(|a| a["deliveries"].as_array().unwrap().clone()).collect();
+        let deliveries: Vec<Value> = alerts["alerts"]
+            .as_array()?
+            .iter()
+            .flat_map(|a| a["deliveries"].as_array().unwrap().clone())
+            .collect();
         (deliveries.len() == 4 && deliveries.iter().all(|d| d["state"] == "delivered")).then_some(alerts)
     };
     let alerts = service.until("all deliveries are noted", all_delivered).await;
-    let thresholds: Vec<_> = alerts["alerts"].as_array().unwrap().iter().map(|a| a["threshold"].as_u64().unwrap()).collect();
+    let thresholds: Vec<_> =
+        alerts["alerts"].as_array().unwrap().iter().map(|a| a["threshold"].as_u64().unwrap()).collect();
     assert_eq!(thresholds, [80, 50]);
 
     verify(&got);

@@ -25,7 +25,7 @@ impl Engine {
     /// Starts an engine on `folder`.
     pub(crate) fn start(folder: PathBuf, port: u16) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["engine_process", "--exact", "--ignored", "--nocapture"])
+            .args(["engine_process", "--exact", "--nocapture"])
             .env(FOLDER, &folder)
             .env(PARENT, std::process::id().to_string())
             .env(PORT, port.to_string())

@@ -9,8 +9,16 @@ use jiff::Timestamp;
 
 use crate::service::Service;
 
-const NAMES: [&str; 8] =
-    ["", "__other__", "shop/gateway", "shop/orders", "shop/alice", "shop/gold", "shop/api", "shop/alice-gold"];
+const NAMES: [&str; 8] = [
+    "",
+    "__other__",
+    "shop/gateway",
+    "shop/orders",
+    "shop/alice",
+    "shop/gold",
+    "shop/api",
+    "shop/alice-gold",
+];
 
 /// A sealed segment.
 pub(crate) struct Sealed {
@@ -86,7 +94,8 @@ impl Gateway {
 
     pub(crate) async fn put(&self, service: &Service, sealed: &Sealed) -> SegmentState {
         let path = format!("/v1/segments/{}", self.stream().segment(sealed.seq));
-        let answer = service.request(reqwest::Method::PUT, &path).body(sealed.bytes.clone()).send().await.unwrap();
+        let answer =
+            service.request(reqwest::Method::PUT, &path).body(sealed.bytes.clone()).send().await.unwrap();
         let status = answer.status();
         let body = answer.bytes().await.unwrap();
         assert!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
@@ -98,7 +107,11 @@ impl Gateway {
     }
 
     /// A heartbeat about streams with their next number, closed or not.
-    pub(crate) async fn heartbeat_with(&self, service: &Service, streams: &[(Stream, u32, bool)]) -> HeartbeatAnswer {
+    pub(crate) async fn heartbeat_with(
+        &self,
+        service: &Service,
+        streams: &[(Stream, u32, bool)],
+    ) -> HeartbeatAnswer {
         let facts = |(stream, next_seq, closed): &(Stream, u32, bool)| StreamFacts {
             stream: *stream,
             first_held: 0,

@@ -11,7 +11,6 @@ mod spool;
 
 /// The engine process of all other tests, which start it by name; by itself it does nothing.
 #[test]
-#[ignore = "runs only as a child of the other tests"]
 fn engine_process() {
     engine::serve();
 }

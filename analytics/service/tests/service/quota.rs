@@ -6,7 +6,8 @@ use analytics_record::{Charge, Charges, Reason, Record};
 use gateway_quota::message::{Answer, Ask, Batch, Count, Reply, VERSION};
 use gateway_quota::{Limit, Mode, Mono, Period, QuotaKey, Unit, WindowSpec};
 use gateway_snapshot::{
-    AlertChannel, AlertRule, Catalog, CatalogConsumer, CatalogLimit, FORMAT, Price, Subscription, SubscriptionState,
+    AlertChannel, AlertRule, Catalog, CatalogConsumer, CatalogLimit, FORMAT, Price, Subscription,
+    SubscriptionState,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -28,9 +29,14 @@ pub(crate) fn catalog(quantity: u64, channels: Vec<AlertChannel>) -> Catalog {
         thresholds: vec![100],
     };
     let mut catalog = Catalog { format: FORMAT, version: format!("v{quantity}"), ..Catalog::default() };
-    let consumer = CatalogConsumer { display_name: "Alice".into(), billing_id: Some("C-1".into()), ..Default::default() };
+    let consumer = CatalogConsumer {
+        display_name: "Alice".into(),
+        billing_id: Some("C-1".into()),
+        ..Default::default()
+    };
     catalog.consumers.insert("shop/alice".into(), consumer);
-    let price = Price { unit: "requests".into(), included: 3, amount: "0.10".into(), currency: "EUR".into(), per: 2 };
+    let price =
+        Price { unit: "requests".into(), included: 3, amount: "0.10".into(), currency: "EUR".into(), per: 2 };
     catalog.plans.insert("shop/gold".into(), vec![price]);
     let subscription = Subscription {
         consumer: "shop/alice".into(),
@@ -107,7 +113,9 @@ async fn leases_are_durable_and_never_exceed_the_limit() {
 
     // A new process knows what was granted, and grants no unit more. It does not need the store for that.
     let service = Service::start_on("http://127.0.0.1:9", "none", folder.path(), false).await;
-    service.until("the account is known", async || (account(&service).await["remaining"] == 0).then_some(())).await;
+    service
+        .until("the account is known", async || (account(&service).await["remaining"] == 0).then_some(()))
+        .await;
     let three = Gateway::new(3);
     let reply = ask(&service, &three, vec![acquire(1)]).await;
     assert!(matches!(reply.answers[0], Answer::Denied { .. }), "{reply:?}");
@@ -118,7 +126,10 @@ async fn leases_are_durable_and_never_exceed_the_limit() {
     grant(&service, &three, 2).await;
     assert!(written.elapsed() < std::time::Duration::from_millis(250), "{:?}", written.elapsed());
     let view = account(&service).await;
-    assert_eq!((view["max"].as_u64(), view["source"].as_str(), view["mode"].as_str()), (Some(12), Some("Plan shop/gold"), Some("hard")));
+    assert_eq!(
+        (view["max"].as_u64(), view["source"].as_str(), view["mode"].as_str()),
+        (Some(12), Some("Plan shop/gold"), Some("hard"))
+    );
 
     let bad = Batch { version: 99, ..batch(&three, Vec::new()) };
     assert_eq!(service.post("/v1/quota", &bad).await.0, 400);
@@ -159,7 +170,11 @@ async fn a_crash_is_settled_from_the_records() {
     // The report charges what the records show: four requests, three of them included.
     let report = service.get("/v1/usage?by=consumer&charges=true&from=now-1d&to=now%2B1h").await;
     let charge = &report["charges"][0];
-    assert_eq!((charge["quantity"].as_u64(), charge["billable"].as_u64(), charge["amount"].as_str()), (Some(4), Some(1), Some("0.05")), "{report}");
+    assert_eq!(
+        (charge["quantity"].as_u64(), charge["billable"].as_u64(), charge["amount"].as_str()),
+        (Some(4), Some(1), Some("0.05")),
+        "{report}"
+    );
     assert_eq!(charge["billing_id"], "C-1");
     service.stop().await;
 }
@@ -185,7 +200,10 @@ async fn a_lost_disk_is_learnt_again_from_the_records() {
     let set = |options: &mut analytics_service::Options| options.lease_ttl = ttl;
     let service = Service::start_with(&url, &database, folder.path(), set).await;
     let reply = ask(&service, &gateway, vec![acquire(1)]).await;
-    assert!(matches!(reply.answers[0], Answer::Denied { .. }), "nothing is granted before it is known what was: {reply:?}");
+    assert!(
+        matches!(reply.answers[0], Answer::Denied { .. }),
+        "nothing is granted before it is known what was: {reply:?}"
+    );
     // The gateway still has its segment and sends it again, as the service has another boot.
     gateway.put(&service, &sealed).await;
     let used = async || {

@@ -22,7 +22,8 @@ async fn shipped(service: &Service) -> Gateway {
         90..97 => (Reason::QuotaExceeded, 429),
         _ => (Reason::UpstreamConnect, 502),
     };
-    let records: Vec<_> = (0..100).map(|index| record(start(), index, kind(index).0, kind(index).1)).collect();
+    let records: Vec<_> =
+        (0..100).map(|index| record(start(), index, kind(index).0, kind(index).1)).collect();
     for half in records.chunks(50) {
         let sealed = gateway.seal(half);
         assert_eq!(gateway.put(service, &sealed).await, SegmentState::Held);
@@ -52,14 +53,23 @@ async fn usage_is_exact_complete_and_the_same_each_time() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|row| (row["consumer"].as_str().unwrap(), row["status"].as_u64().unwrap(), row["requests"].as_u64().unwrap()))
+        .map(|row| {
+            (
+                row["consumer"].as_str().unwrap(),
+                row["status"].as_u64().unwrap(),
+                row["requests"].as_u64().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(rows, [("shop/alice", 200, 90), ("shop/alice", 429, 7), ("shop/alice", 502, 3)]);
     let totals = json!({"requests": 100, "errors": 3, "refused": 7, "admitted": 93, "request_bytes": 1_000,
         "response_bytes": 10_000, "duration_us_sum": 104_950});
     assert_eq!(report["totals"], totals);
     assert_eq!(report["complete"], true);
-    assert!(report["statement"].as_str().unwrap().ends_with("; streams 1; segments 2; declared lost 0"), "{report}");
+    assert!(
+        report["statement"].as_str().unwrap().ends_with("; streams 1; segments 2; declared lost 0"),
+        "{report}"
+    );
 
     gateway.heartbeat(&service, false).await;
     assert_eq!(service.bytes(&path).await, first, "the same closed window gives the same bytes");
@@ -71,11 +81,17 @@ async fn usage_is_exact_complete_and_the_same_each_time() {
     assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
 
     let (status, problem) = service.problem(&format!("{path}&limit=2")).await;
-    assert_eq!((status, problem["reason"].as_str()), (400, Some("bad_request")), "a short report is an error");
+    assert_eq!(
+        (status, problem["reason"].as_str()),
+        (400, Some("bad_request")),
+        "a short report is an error"
+    );
     let (status, _) = service.problem("/v1/usage?consumr=shop/alice").await;
     assert_eq!(status, 400, "a misspelt filter is an error");
 
-    let days = service.get(&format!("/v1/usage?by=&bucket=day&zone=Asia/Tokyo&consumer=shop/alice&{}", window())).await;
+    let days = service
+        .get(&format!("/v1/usage?by=&bucket=day&zone=Asia/Tokyo&consumer=shop/alice&{}", window()))
+        .await;
     assert_eq!(days["rows"].as_array().unwrap().len(), 1, "{days}");
     assert!(days["rows"][0]["time"].as_str().unwrap().ends_with("T00:00:00+09:00"), "{days}");
     service.stop().await;
@@ -99,7 +115,8 @@ async fn months_whose_records_are_gone_are_answered_from_totals() {
     let from = Timestamp::from_second(long_ago).unwrap();
     let to = window().split_once("to=").unwrap().1.to_owned();
     let report = service.get(&format!("/v1/usage?by=consumer&bucket=day&from={from}&to={to}")).await;
-    let requests: Vec<_> = report["rows"].as_array().unwrap().iter().map(|row| row["requests"].as_u64().unwrap()).collect();
+    let requests: Vec<_> =
+        report["rows"].as_array().unwrap().iter().map(|row| row["requests"].as_u64().unwrap()).collect();
     assert_eq!(requests, [1_000, 100], "{report}");
     assert_eq!(report["totals"]["duration_us_sum"], 104_950 + 7);
     let (status, problem) = service.problem(&format!("/v1/usage?by=host&from={from}&to={to}")).await;
@@ -117,7 +134,11 @@ async fn traffic_records_and_pipeline_answer() {
 
     let series = service.get(&format!("/v1/timeseries?step=1h&by=route&{}", window())).await;
     let line = &series["series"][0];
-    assert_eq!((line["key"].as_str(), line["points"].as_array().unwrap().len()), (Some("shop/orders"), 24), "{series}");
+    assert_eq!(
+        (line["key"].as_str(), line["points"].as_array().unwrap().len()),
+        (Some("shop/orders"), 24),
+        "{series}"
+    );
     let point = &line["points"][10];
     assert_eq!((point["requests"].as_u64(), point["errors"].as_u64()), (Some(100), Some(3)), "{point}");
     assert!(point["p50_ms"].as_f64().unwrap() > 1.0 && line["points"][0]["p50_ms"].is_null());
@@ -129,7 +150,10 @@ async fn traffic_records_and_pipeline_answer() {
     let list = service.get(&format!("/v1/records?status=429&limit=5&{}", window())).await;
     assert_eq!((list["records"].as_array().unwrap().len(), list["truncated"].as_bool()), (5, Some(true)));
     let record = &list["records"][0];
-    assert_eq!((record["reason"].as_str(), record["path"].as_str()), (Some("quota_exceeded"), Some("/orders")));
+    assert_eq!(
+        (record["reason"].as_str(), record["path"].as_str()),
+        (Some("quota_exceeded"), Some("/orders"))
+    );
     let id = record["request_id"].as_str().unwrap();
     let found = service.get(&format!("/v1/records/{id}")).await;
     assert_eq!(&found["records"][0], record);
@@ -137,19 +161,30 @@ async fn traffic_records_and_pipeline_answer() {
     assert_eq!(service.problem("/v1/records/nonsense").await.0, 400);
 
     let consumer = service.get(&format!("/v1/consumers/shop/alice?{}", window())).await;
-    assert_eq!((consumer["requests"].as_u64(), consumer["refused"].as_u64()), (Some(100), Some(7)), "{consumer}");
+    assert_eq!(
+        (consumer["requests"].as_u64(), consumer["refused"].as_u64()),
+        (Some(100), Some(7)),
+        "{consumer}"
+    );
     assert_eq!(consumer["routes"][0]["key"], "shop/orders");
     assert_eq!(service.problem("/v1/consumers/shop/nobody").await.0, 404);
-    assert_eq!(service.get(&format!("/v1/consumers?{}", window())).await["consumers"][0]["name"], "shop/alice");
+    assert_eq!(
+        service.get(&format!("/v1/consumers?{}", window())).await["consumers"][0]["name"],
+        "shop/alice"
+    );
 
     let pipeline = service
         .until("totals equal records", async || {
             let pipeline = service.get("/v1/pipeline").await;
             let rollup = &pipeline["rollup"];
-            (rollup["equal"] == true && rollup["dirty"] == 0 && rollup["days"].as_u64() >= Some(1)).then_some(pipeline)
+            (rollup["equal"] == true && rollup["dirty"] == 0 && rollup["days"].as_u64() >= Some(1))
+                .then_some(pipeline)
         })
         .await;
-    assert_eq!((pipeline["store"]["up"].as_bool(), pipeline["store"]["rows"].as_u64()), (Some(true), Some(100)));
+    assert_eq!(
+        (pipeline["store"]["up"].as_bool(), pipeline["store"]["rows"].as_u64()),
+        (Some(true), Some(100))
+    );
     assert_eq!(pipeline["gateways"].as_array().unwrap().len(), 1);
     assert_eq!((pipeline["conflicts"].as_u64(), pipeline["declared_lost"].as_u64()), (Some(0), Some(0)));
 
@@ -165,7 +200,9 @@ async fn only_the_token_opens_and_the_console_needs_none() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start("auth", folder.path()).await;
     let plain = reqwest::Client::new();
-    let status = async |path: &str| plain.get(format!("{}{path}", service.base)).send().await.unwrap().status().as_u16();
+    let status = async |path: &str| {
+        plain.get(format!("{}{path}", service.base)).send().await.unwrap().status().as_u16()
+    };
     for path in ["/v1/usage", "/v1/quotas", "/metrics", "/openapi.json", "/v1/nothing", "/v1/records/x"] {
         assert_eq!(status(path).await, 401, "{path}");
     }

@@ -44,9 +44,17 @@ impl Service {
     }
 
     /// A service with options of its own.
-    pub(crate) async fn start_with(url: &str, database: &str, folder: &Path, set: impl FnOnce(&mut Options)) -> Self {
+    pub(crate) async fn start_with(
+        url: &str,
+        database: &str,
+        folder: &Path,
+        set: impl FnOnce(&mut Options),
+    ) -> Self {
         // Silent unless RUST_LOG asks; only the first of all tests sets it up.
-        let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_test_writer().try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let mut options = Options::new(TOKEN, url, folder);
         options.database = database.to_owned();
         options.catalog_path = Some(folder.join("catalog.json"));

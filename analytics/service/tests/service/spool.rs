@@ -81,3 +81,30 @@ async fn a_store_that_is_away_and_a_restart_lose_nothing_and_double_nothing() {
     service.stop().await;
     tokio::task::spawn_blocking(move || engine.kill()).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_gateway_holds_back_completeness_until_it_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start("lost", folder.path()).await;
+    service.ready().await;
+    let (mut alive, mut gone) = (Gateway::new(1), Gateway::new(2));
+    gone.quiet_through(Timestamp::now());
+    gone.heartbeat(&service, false).await;
+    let through = async || {
+        let pipeline = service.get("/v1/pipeline").await;
+        pipeline["complete_through"].as_str().unwrap().parse::<Timestamp>().unwrap()
+    };
+    let lost_at = Timestamp::now();
+    alive.quiet_through(Timestamp::now());
+    alive.heartbeat(&service, false).await;
+    assert!(through().await <= lost_at, "what the lost gateway may still hold is not complete");
+    let (status, body) = service.post(&format!("/v1/gateways/{}/give-up", gone.id), &()).await;
+    assert_eq!((status, body["streams"].as_u64()), (200, Some(1)), "{body}");
+    let later = service.until("time goes on", async || {
+        (Timestamp::now().as_millisecond() > lost_at.as_millisecond() + 1).then(Timestamp::now)
+    });
+    alive.quiet_through(later.await);
+    alive.heartbeat(&service, false).await;
+    assert!(through().await > lost_at);
+    service.stop().await;
+}

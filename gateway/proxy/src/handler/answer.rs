@@ -25,7 +25,12 @@ pub(crate) async fn send(session: &mut ServerSession, response: LocalResponse) -
     if response.status.as_u16() != 204 && !header.headers.contains_key(CONTENT_LENGTH) {
         header.insert_header(CONTENT_LENGTH, response.body.len())?;
     }
-    session.write_response_header(Box::new(header)).await?;
+    let header = Box::new(header);
+    match &mut *session {
+        // A stream without a body ends with its header: gRPC takes a status from there only then.
+        ServerSession::H2(stream) if !body => stream.write_response_header(header, true)?,
+        other => other.write_response_header(header).await?,
+    }
     if body {
         session.write_response_body(response.body, true).await?;
     }

@@ -16,13 +16,19 @@ use crate::listen::Connection;
 use crate::telemetry::Trace;
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What can be known before the pipeline begins.
 pub(crate) fn facts(session: &Session, ctx: &Context) -> Result<Facts> {
     let connection = Connection::of(session.digest())
         .ok_or_else(|| Error::explain(ErrorType::InternalError, "a session without a connection"))?;
     let request = session.req_header();
-    let traceparent = request.headers.get(&TRACEPARENT).map(http::HeaderValue::as_bytes);
+    let mut traceparents = request.headers.get_all(&TRACEPARENT).iter().map(http::HeaderValue::as_bytes);
+    // Of two, neither can be trusted to be the caller's.
+    let traceparent = match (traceparents.next(), traceparents.next()) {
+        (one, None) => one,
+        _ => None,
+    };
     Ok(Facts {
         connection: Arc::clone(connection),
         request_id: uuid::Uuid::now_v7().as_u128(),
@@ -92,5 +98,9 @@ pub(crate) fn edit_request(
         upstream.set_raw_path(origin.as_bytes())?;
     }
     upstream.insert_header(TRACEPARENT.clone(), facts.trace.traceparent())?;
+    if facts.trace.begins_here() {
+        // It belongs to a trace that is not continued (W3C Trace Context, 3.3.1).
+        upstream.remove_header(&TRACESTATE);
+    }
     Ok(())
 }

@@ -1,15 +1,19 @@
 //! Copies of requests for mirrors: sent once, after the request's body is known, and the answers thrown away.
 //!
 //! Bounded in body size, in number and in time; a copy that does not fit is skipped and counted. A mirror never
-//! delays or fails the request.
+//! delays or fails the request. Connections are made as for requests, with the backend's demands on TLS, and kept
+//! in a pool of their own.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use gateway_snapshot::BackendProtocol;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Method};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Uri, Version};
+use pingora_core::connectors::http::Connector;
+use pingora_core::protocols::http::client::HttpSession;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{ErrorType, OrErr, Result};
 use pingora_http::RequestHeader;
 use tokio::sync::Semaphore;
 
@@ -20,7 +24,10 @@ use crate::upstream::Backend;
 const LARGEST: usize = 1 << 20;
 /// Copies under way at once.
 const AT_ONCE: usize = 256;
+/// For a copy and its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Idle connections are closed after this.
+const IDLE: Duration = Duration::from_secs(50);
 
 /// Copies of one request.
 #[derive(Debug, Default)]
@@ -36,14 +43,6 @@ struct Head {
     method: Method,
     target: String,
     headers: HeaderMap,
-}
-
-/// The clients that send copies.
-#[derive(Debug, Clone)]
-struct Clients {
-    http1: reqwest::Client,
-    h2c: reqwest::Client,
-    places: Arc<Semaphore>,
 }
 
 impl Copies {
@@ -68,7 +67,7 @@ impl Copies {
         {
             headers.insert(HOST, value);
         }
-        for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        for name in [CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING] {
             headers.remove(name);
         }
         let target = String::from_utf8_lossy(request.raw_path()).into_owned();
@@ -97,9 +96,8 @@ impl Copies {
             return;
         }
         let (head, body) = (Arc::new(head), std::mem::take(&mut self.body).freeze());
-        let clients = clients();
         for backend in targets {
-            let Ok(place) = Arc::clone(&clients.places).try_acquire_owned() else {
+            let Ok(place) = places().try_acquire() else {
                 shared.metrics.mirrors_skipped.inc();
                 continue;
             };
@@ -117,35 +115,78 @@ impl Copies {
 async fn deliver(backend: &Arc<Backend>, head: &Head, body: Bytes, shared: &Shared) {
     backend.ready().await;
     let Some(endpoint) = backend.pool.choose(shared.clock.mono_ms(), &[]) else { return };
-    let client = match backend.protocol {
-        BackendProtocol::Http1 => &clients().http1,
-        BackendProtocol::H2c | BackendProtocol::H2 => &clients().h2c,
-    };
-    let url = format!("http://{}{}", endpoint.address, head.target);
-    let request = client.request(head.method.clone(), url).headers(head.headers.clone()).body(body);
-    match request.send().await {
-        // The answer is read to its end, so that the connection can be used again.
-        Ok(answer) => _ = answer.bytes().await,
-        Err(error) => tracing::debug!(backend = backend.key, %error, "a mirror did not take a copy"),
+    let peer = backend.peer(&endpoint, PATIENCE, Some(PATIENCE));
+    match tokio::time::timeout(PATIENCE, exchange(&peer, backend.is_secure(), head, body)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(backend = backend.key, %error, "a mirror did not take a copy"),
+        Err(_) => tracing::debug!(backend = backend.key, "a mirror took too long"),
     }
 }
 
-fn clients() -> &'static Clients {
-    static CLIENTS: OnceLock<Clients> = OnceLock::new();
-    CLIENTS.get_or_init(|| {
-        let builder = || {
-            reqwest::Client::builder()
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .timeout(PATIENCE)
-                .referer(false)
-        };
-        let build =
-            |builder: reqwest::ClientBuilder| builder.build().expect("a client without special roots");
-        Clients {
-            http1: build(builder().http1_only()),
-            h2c: build(builder().http2_prior_knowledge()),
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+/// Sends a copy, and reads the answer to its end, so that the connection can be used again.
+async fn exchange(peer: &HttpPeer, secure: bool, head: &Head, body: Bytes) -> Result<()> {
+    let (mut session, _) = connector().get_http_session(peer).await?;
+    session.set_read_timeout(Some(PATIENCE));
+    session.set_write_timeout(Some(PATIENCE));
+    let http2 = session.as_http2().is_some();
+    let header = if http2 { head.http2(secure)? } else { head.http1(body.len())? };
+    session.write_request_header(Box::new(header)).await?;
+    if !body.is_empty() {
+        session.write_request_body(body, false).await?;
+    }
+    session.finish_request_body().await?;
+    session.read_response_header().await?;
+    while session.response_header().is_some_and(|answer| answer.status.is_informational()) {
+        session.read_response_header().await?;
+    }
+    while session.read_response_body().await?.is_some() {}
+    if let HttpSession::H1(http1) = &mut session {
+        http1.respect_keepalive();
+    }
+    connector().release_http_session(session, peer, Some(IDLE)).await;
+    Ok(())
+}
+
+impl Head {
+    fn http1(&self, length: usize) -> Result<RequestHeader> {
+        let mut header = self.with_fields(self.target.as_bytes())?;
+        if length > 0 || matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
+            header.insert_header(CONTENT_LENGTH, length)?;
         }
-    })
+        Ok(header)
+    }
+
+    /// HTTP/2 has no `Host`; its authority is part of the target.
+    fn http2(&self, secure: bool) -> Result<RequestHeader> {
+        let authority = self.headers.get(HOST).map_or(&b""[..], http::HeaderValue::as_bytes);
+        let uri = Uri::builder()
+            .scheme(if secure { "https" } else { "http" })
+            .authority(authority)
+            .path_and_query(self.target.as_str())
+            .build()
+            .or_err(ErrorType::InvalidHTTPHeader, "a copy has no target for HTTP/2")?;
+        let mut header = self.with_fields(b"/")?;
+        header.remove_header(&HOST);
+        header.set_uri(uri);
+        header.set_version(Version::HTTP_2);
+        Ok(header)
+    }
+
+    fn with_fields(&self, target: &[u8]) -> Result<RequestHeader> {
+        let mut header = RequestHeader::build(self.method.clone(), target, Some(self.headers.len() + 1))?;
+        for (name, value) in &self.headers {
+            header.append_header(name.clone(), value.clone())?;
+        }
+        Ok(header)
+    }
+}
+
+fn connector() -> &'static Connector {
+    static CONNECTOR: OnceLock<Connector> = OnceLock::new();
+    CONNECTOR.get_or_init(|| Connector::new(None))
+}
+
+fn places() -> &'static Semaphore {
+    static PLACES: Semaphore = Semaphore::const_new(AT_ONCE);
+    &PLACES
 }

@@ -151,6 +151,19 @@ impl ProxyHttp for Handler {
         Ok(())
     }
 
+    async fn adjust_upstream_modules(
+        &self,
+        _session: &mut Session,
+        response: &ResponseHeader,
+        end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        // The only phase that tells; it comes before `response_filter`, and only for HTTP/2. On HTTP/1 the head
+        // itself tells whether a body follows.
+        ctx.ending.head_only = end_of_stream && !response.status.is_informational();
+        Ok(())
+    }
+
     async fn response_filter(
         &self,
         session: &mut Session,
@@ -172,7 +185,7 @@ impl ProxyHttp for Handler {
         ctx.ending.status = response.status.as_u16();
         ctx.ending.grpc_status = grpc_status(&response.headers);
         ctx.ending.expected = expected_body(session.req_header(), response);
-        if ctx.ending.expected == Some(0) {
+        if ctx.ending.head_only || ctx.ending.expected == Some(0) {
             record::write(ctx);
         }
         Ok(())
@@ -227,6 +240,9 @@ impl ProxyHttp for Handler {
             let left = *error.esource() == ErrorSource::Downstream;
             ctx.ending.aborted = (begun && !ctx.ending.refused) || left;
             tracing::debug!(%error, "a request did not end well");
+        }
+        if error.is_none() && ctx.exchange.is_some() && !ctx.facts.as_ref().is_some_and(|f| f.upgrade) {
+            eprintln!("LATE RECORD {:?}", ctx.ending);
         }
         record::write(ctx);
     }

@@ -18,6 +18,8 @@ pub(crate) struct Ending {
     pub(crate) local_bytes: u64,
     /// An answer of ours took the place of the upstream's.
     pub(crate) refused: bool,
+    /// The upstream's stream ended with the head.
+    pub(crate) head_only: bool,
     /// Body bytes that the upstream's answer has, as far as its head tells.
     pub(crate) expected: Option<u64>,
     /// Body bytes of the upstream's answer that are on their way.

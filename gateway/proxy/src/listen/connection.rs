@@ -24,6 +24,8 @@ pub(crate) struct Connection {
     pub(crate) violated: AtomicBool,
     /// Requests that were answered for by a record.
     records: AtomicU64,
+    /// HTTP/2 streams that the caller opened.
+    streams: AtomicU64,
 }
 
 /// Which bound port: the port that listeners asked for, or one listener when it asked for any (port 0).
@@ -59,12 +61,32 @@ impl PortId {
 impl Connection {
     /// A connection without requests yet.
     pub(crate) fn new(port: PortId, local: SocketAddr, peer: SocketAddr, tls: Option<TlsFacts>) -> Self {
-        Self { port, local, peer, tls, violated: AtomicBool::new(false), records: AtomicU64::new(0) }
+        Self {
+            port,
+            local,
+            peer,
+            tls,
+            violated: AtomicBool::new(false),
+            records: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
+        }
     }
 
     /// Whether the body of the present request violated its framing.
     pub(crate) fn is_violated(&self) -> bool {
         self.violated.load(Ordering::Relaxed)
+    }
+
+    /// Notes streams that the caller opened.
+    pub(super) fn count_streams(&self, opened: u64) {
+        if opened > 0 {
+            self.streams.fetch_add(opened, Ordering::Relaxed);
+        }
+    }
+
+    /// Streams that the caller opened so far.
+    pub(super) fn streams(&self) -> u64 {
+        self.streams.load(Ordering::Relaxed)
     }
 
     /// Notes that a request ended in a record.

@@ -8,6 +8,9 @@ mod accept;
 mod body;
 mod connection;
 mod fault;
+mod frames;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod head;
 mod ports;
 mod serve;

@@ -135,7 +135,8 @@ impl<A: Application> Ports<A> {
                 "another process has this port; stop it or choose another port".to_owned()
             }
             std::io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need a privilege; choose a higher port, or map it with --port-map"
+                "ports below 1024 need a privilege; choose a higher port, or bind another one for it with \
+                 --port 443=8443"
                     .to_owned()
             }
             _ => error.to_string(),

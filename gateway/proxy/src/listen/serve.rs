@@ -136,6 +136,7 @@ async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, li
     let stream: Stream = Box::new(stream);
     let Ok(mut h2) = handshake(stream, Some(h2_options(limits))).await else { return };
     let mut shutdown = server.shutdown.clone();
+    let mut owed = Owed { server, connection: &connection, answered: 0, counted: None };
     let (mut draining, mut refused) = (false, 0);
     let running = Arc::new(AtomicUsize::new(0));
     loop {
@@ -144,6 +145,7 @@ async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, li
             _ = shutdown.wait_for(|down| *down), if !draining => {
                 // GOAWAY now, and the connection ends when the running streams have.
                 h2.graceful_shutdown();
+                owed.stop_counting();
                 draining = true;
                 continue;
             }
@@ -157,9 +159,11 @@ async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, li
         };
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
+                owed.answered += 1;
                 spawn_stream(session, server, &connection, &running);
             }
             Ok(Some(H2Accept::Rejected)) => {
+                owed.answered += 1;
                 let fault = Fault::Malformed("the stream's header is ambiguous");
                 let _ = server.application.refuse(&connection, fault, &Sketch::default());
                 refused += 1;
@@ -168,6 +172,34 @@ async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, li
                 }
             }
             Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// Streams of a connection that the HTTP/2 library answered or reset by itself: each gets its record when the
+/// connection ends, whatever ends it.
+struct Owed<'a, A: Application> {
+    server: &'a Server<A>,
+    connection: &'a Arc<Connection>,
+    /// Streams that came to us.
+    answered: u64,
+    /// Streams that count, once no more do.
+    counted: Option<u64>,
+}
+
+impl<A: Application> Owed<'_, A> {
+    /// What is opened from now on was told to go elsewhere, and is no request to us.
+    fn stop_counting(&mut self) {
+        self.counted = Some(self.connection.streams());
+    }
+}
+
+impl<A: Application> Drop for Owed<'_, A> {
+    fn drop(&mut self) {
+        let opened = self.counted.unwrap_or_else(|| self.connection.streams());
+        for _ in self.answered..opened {
+            let fault = Fault::Malformed("the HTTP/2 stream is refused unread");
+            let _ = self.server.application.refuse(self.connection, fault, &Sketch::default());
         }
     }
 }
@@ -216,11 +248,17 @@ async fn one_stream<A: Application>(session: HttpSession, server: &Server<A>, co
     server.application.refuse_stream(&mut session, connection, fault, &sketch).await;
 }
 
+/// Well above our own limits, so that a header which is too large gets our refusal and a record: what is above
+/// this as well is answered by the HTTP/2 library. Each field counts 32 bytes more than it has (RFC 9113, 6.5.2).
+fn header_list_size(limits: &Limits) -> u32 {
+    let ours = limits.head.bytes + limits.head.target + 32 * limits.head.fields;
+    u32::try_from(ours.saturating_mul(4)).unwrap_or(u32::MAX)
+}
+
 fn h2_options(limits: &Limits) -> H2Options {
     let mut options = H2Options::default();
     options
-        // Above ours, so that a header which is only a little too large gets our refusal and a record.
-        .max_header_list_size(u32::try_from(limits.head.bytes * 2 + limits.head.target).unwrap_or(u32::MAX))
+        .max_header_list_size(header_list_size(limits))
         .max_concurrent_streams(256)
         .initial_window_size(1 << 20)
         .initial_connection_window_size(1 << 22);

@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, R
 use super::body::{Gate, Violation};
 use super::connection::Connection;
 use super::fault::Fault;
+use super::frames::StreamCounter;
 use super::head::{Head, HeadLimits, HeadScanner, Sketch};
 use super::transport::Transport;
 
@@ -45,6 +46,8 @@ pub(crate) struct Downstream {
     /// Read, and not given on yet.
     held: BytesMut,
     gate: Gate,
+    /// On HTTP/2.
+    streams: Option<StreamCounter>,
     connection: Arc<Connection>,
     proxy: Arc<ProxyDigest>,
     socket: Arc<SocketDigest>,
@@ -74,6 +77,7 @@ impl Downstream {
             fd,
             held: BytesMut::new(),
             gate: Gate::Shut,
+            streams: None,
             proxy: Arc::new(connection.to_digest()),
             socket: Arc::new(socket),
             connection,
@@ -85,9 +89,16 @@ impl Downstream {
         &self.connection
     }
 
-    /// Lets everything pass, for protocols that frame themselves.
+    /// Lets everything pass, for HTTP/2, which frames itself, and counts its streams.
     pub(crate) fn open(&mut self) {
         self.gate = Gate::Open;
+        self.streams = Some(StreamCounter::default());
+    }
+
+    fn count(&mut self, passed: &[u8]) {
+        if let Some(streams) = &mut self.streams {
+            self.connection.count_streams(streams.opened(passed));
+        }
     }
 
     /// Reads until `wanted` bytes are held or the connection ends, and shows what is held.
@@ -165,8 +176,9 @@ impl AsyncRead for Downstream {
         if !this.held.is_empty() {
             let offered = this.held.len().min(buf.remaining());
             let passed = this.gate.pass(&this.held[..offered]).map_err(|v| violation(&this.connection, v))?;
-            buf.put_slice(&this.held[..passed]);
-            this.held.advance(passed);
+            let passing = this.held.split_to(passed);
+            this.count(&passing);
+            buf.put_slice(&passing);
             // Nothing passed: the message is complete and the next one waits. Whoever reads on only wants to
             // know whether the caller is still there, and will be dropped when the answer is written.
             return if passed > 0 || offered == 0 { Poll::Ready(Ok(())) } else { Poll::Pending };
@@ -179,6 +191,7 @@ impl AsyncRead for Downstream {
             return Poll::Ready(Ok(()));
         }
         let passed = this.gate.pass(&buf.filled()[before..]).map_err(|v| violation(&this.connection, v))?;
+        this.count(&buf.filled()[before..before + passed]);
         if passed < read {
             this.held.extend_from_slice(&buf.filled()[before + passed..]);
             buf.set_filled(before + passed);

@@ -30,6 +30,11 @@ impl Trace {
         Self { id, parent: 0, span, sampled }
     }
 
+    /// Whether no caller's trace is continued.
+    pub(crate) fn begins_here(&self) -> bool {
+        self.parent == 0
+    }
+
     /// The field for the next hop.
     pub(crate) fn traceparent(&self) -> String {
         let mut field = String::with_capacity(55);

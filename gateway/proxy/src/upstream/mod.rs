@@ -5,6 +5,7 @@
 
 mod dns;
 mod endpoint;
+mod names;
 mod pool;
 mod tls;
 
@@ -138,10 +139,20 @@ impl Backend {
         }
     }
 
+    /// Whether its endpoints are reached over TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// A peer for an attempt on `endpoint`.
     pub(crate) fn peer(&self, endpoint: &InUse, connect: Duration, read: Option<Duration>) -> Box<HttpPeer> {
         let server_name = self.tls.as_ref().map(|tls| tls.server_name.clone()).unwrap_or_default();
         let mut peer = HttpPeer::new(endpoint.address, self.tls.is_some(), server_name);
+        // Connections are shared by address: not between protocols, and not between demands on TLS.
+        let mut group = self.tls.as_ref().map_or(0, |tls| tls.group);
+        if let Some(names) = self.tls.as_ref().and_then(|tls| tls.names.as_ref()) {
+            group ^= names.place(&mut peer, endpoint.address, self.protocol);
+        }
         let alpn = match self.protocol {
             BackendProtocol::Http1 => ALPN::H1,
             BackendProtocol::H2c | BackendProtocol::H2 => ALPN::H2,
@@ -149,8 +160,6 @@ impl Backend {
         if let Some(tls) = &self.tls {
             peer.options.ca.clone_from(&tls.ca);
         }
-        // Connections are shared by address: not between protocols, and not between demands on TLS.
-        let group = self.tls.as_ref().map_or(0, |tls| tls.group);
         peer.group_key = group << 1 | u64::from(self.protocol != BackendProtocol::Http1);
         peer.options.alpn = alpn;
         peer.options.connection_timeout = Some(connect);

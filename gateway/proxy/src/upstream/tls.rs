@@ -9,6 +9,8 @@ use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::names::Names;
+
 /// Demands that cannot be met.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UpstreamTlsError {
@@ -18,6 +20,9 @@ pub(crate) enum UpstreamTlsError {
     /// A certificate of the bundle is damaged.
     #[error("the CA bundle holds a certificate that cannot be parsed")]
     Certificate,
+    /// A client for them cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Client(String),
     /// Without a name nothing would be verified.
     #[error("the server name is empty")]
     ServerName,
@@ -26,10 +31,12 @@ pub(crate) enum UpstreamTlsError {
 /// Checked demands.
 #[derive(Debug, Clone)]
 pub(crate) struct UpstreamTls {
-    /// Asked for and verified.
+    /// Asked for and, without `names`, verified.
     pub(crate) server_name: String,
     /// Roots; none: the system's.
     pub(crate) ca: Option<Arc<CaType>>,
+    /// Names of which the certificate must carry one, instead of `server_name`.
+    pub(crate) names: Option<Names>,
     /// Connections are shared only by equal demands.
     pub(crate) group: u64,
 }
@@ -44,18 +51,24 @@ impl UpstreamTls {
         let mut hasher = DefaultHasher::new();
         (&tls.server_name, &tls.ca, &tls.subject_alt_names).hash(&mut hasher);
         let ca = if tls.ca.is_empty() { None } else { Some(bundle(&tls.ca)?) };
-        Ok(Self { server_name: tls.server_name.clone(), ca, group: hasher.finish() | 1 })
+        let names = (!tls.subject_alt_names.is_empty()).then(|| Names::new(tls)).transpose()?;
+        Ok(Self { server_name: tls.server_name.clone(), ca, names, group: hasher.finish() | 1 })
     }
 }
 
-fn bundle(pem: &str) -> Result<Arc<CaType>, UpstreamTlsError> {
+/// The certificates of a bundle, at least one.
+pub(super) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, UpstreamTlsError> {
     let ders = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| UpstreamTlsError::Bundle)?;
     if ders.is_empty() {
         return Err(UpstreamTlsError::Bundle);
     }
-    ders.iter().map(root).collect()
+    Ok(ders)
+}
+
+fn bundle(pem: &str) -> Result<Arc<CaType>, UpstreamTlsError> {
+    certificates(pem)?.iter().map(root).collect()
 }
 
 fn root(der: &CertificateDer<'static>) -> Result<WrappedX509, UpstreamTlsError> {

@@ -84,6 +84,14 @@ impl Service {
         self.inner.lock().unwrap().away = away;
     }
 
+    /// Settled units, units under lease, and open leases, over all accounts.
+    pub(crate) fn accounts(&self) -> (u64, u64, usize) {
+        let inner = self.inner.lock().unwrap();
+        inner.authority.accounts().fold((0, 0, 0), |(settled, leased, leases), account| {
+            (settled + account.settled, leased + account.leased, leases + account.leases as usize)
+        })
+    }
+
     /// All records that arrived, in the order of their times.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let inner = self.inner.lock().unwrap();

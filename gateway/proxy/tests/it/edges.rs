@@ -1,11 +1,10 @@
-//! gRPC with trailers, TLS towards upstreams, names, and HTTP/2 callers that misbehave.
+//! gRPC with trailers, backends that are names, and HTTP/2 callers that misbehave.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use gateway_snapshot::{Backend, BackendProtocol, BackendTls, Endpoint};
+use gateway_snapshot::{Backend, BackendProtocol, Endpoint};
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -13,8 +12,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::raw2::{GOAWAY, HEADERS, Raw2, field, get};
 use crate::rig::{Rig, eventually, reason};
-use crate::snapshot::{Build, certificate};
+use crate::snapshot::Build;
 use crate::upstream::Upstream;
 
 /// An upstream that answers every request with a message and `grpc-status: 7` in trailers.
@@ -66,65 +66,6 @@ async fn grpc_passes_with_its_trailers() {
     let told: Vec<_> =
         rows.iter().map(|row| (row.protocol.as_str(), row.reason.as_str(), row.grpc_status)).collect();
     assert_eq!(told, [("grpc", "ok", 7), ("grpc", "no_route", 12)]);
-}
-
-/// An upstream that speaks TLS with `certificate` and says `secure`.
-async fn tls_upstream(certificate: &gateway_snapshot::Certificate) -> SocketAddr {
-    use rustls::pki_types::pem::PemObject;
-    let chain = rustls::pki_types::CertificateDer::pem_slice_iter(certificate.chain.as_bytes());
-    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain.map(Result::unwrap).collect(), key)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let Ok(stream) = acceptor.accept(stream).await else { continue };
-            let service = service_fn(|_: Request<Incoming>| async {
-                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"secure"))))
-            });
-            tokio::spawn(
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-            );
-        }
-    });
-    address
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn upstream_certificates_are_verified() {
-    let (right, wrong) = (certificate(&["up.example"]), certificate(&["up.example"]));
-    let address = tls_upstream(&right).await;
-    let mut build = Build::new();
-    let demands = [
-        ("right", right.chain.clone(), "up.example"),
-        ("ca", wrong.chain, "up.example"),
-        ("name", right.chain, "other.example"),
-    ];
-    for (key, ca, name) in demands {
-        build = build.route(&format!("/{key}"), key);
-        let tls = BackendTls { server_name: name.into(), ca, subject_alt_names: vec![] };
-        let endpoints = vec![Endpoint { host: "127.0.0.1".into(), port: address.port() }];
-        build
-            .0
-            .backends
-            .insert(key.into(), Backend { endpoints, protocol: BackendProtocol::Http1, tls: Some(tls) });
-    }
-    let rig = Rig::start(&build).await;
-    for _ in 0..2 {
-        assert_eq!(reqwest::get(rig.url("/right").await).await.unwrap().text().await.unwrap(), "secure");
-        for path in ["/ca", "/name"] {
-            let response = reqwest::get(rig.url(path).await).await.unwrap();
-            assert_eq!(response.status(), 502, "{path}");
-            assert_eq!(reason(response).await, "upstream_tls", "{path}");
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,4 +145,34 @@ async fn a_hundred_reloads_under_load_fail_no_request() {
     }
     assert!(sent > 100, "{sent}");
     eventually(|| async { (rig.service.rows().len() == sent).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_the_library_refuses_have_records() {
+    let build = Build::new().settings(|settings| {
+        settings.max_header_bytes = 100;
+        settings.max_uri_bytes = 100;
+        settings.max_headers = 10;
+    });
+    let mut rig = Rig::start(&build).await;
+    let mut caller = Raw2::connect(rig.plain().await).await;
+    let mut large = get("/large");
+    large.extend(field("x", &"y".repeat(3_000)));
+    caller.send(HEADERS, 1, &large).await;
+    // No path: a stream error (RFC 9113, 8.3.1).
+    caller.send(HEADERS, 3, &get("/")[..2]).await;
+    caller.send(HEADERS, 5, &get("/good")).await;
+    let mut answered = Vec::new();
+    while answered.len() < 3 {
+        let frame = caller.next().await.expect("the connection lives on");
+        assert_ne!(frame.kind, GOAWAY);
+        if frame.stream > 0 && !answered.contains(&frame.stream) {
+            answered.push(frame.stream);
+        }
+    }
+    drop(caller);
+    eventually(|| async { (rig.status().await["connections"] == 0).then_some(()) }).await;
+    let mut words: Vec<_> = rig.records().await.into_iter().map(|row| row.reason).collect();
+    words.sort();
+    assert_eq!(words, ["malformed_request", "malformed_request", "no_route"]);
 }

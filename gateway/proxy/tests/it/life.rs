@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::raw2::{DATA, GOAWAY, HEADERS, Raw2, get};
 use crate::rig::{Rig, eventually, raw};
 use crate::snapshot::Build;
 use crate::upstream::Upstream;
@@ -81,6 +82,26 @@ async fn a_drain_lets_running_requests_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_tells_http2_callers_to_go_and_ends_their_streams() {
+    let (upstream, address) = Upstream::start().await;
+    let build = Build::new().backend("b", BackendProtocol::Http1, &[address]).route("/", "b");
+    let mut rig = Rig::start(&build).await;
+    let mut caller = Raw2::connect(rig.plain().await).await;
+    caller.send(HEADERS, 1, &get("/slow/700")).await;
+    eventually(|| async { (upstream.count() == 1).then_some(()) }).await;
+    rig.begin_drain();
+    let mut frames = Vec::new();
+    while let Some(frame) = caller.next().await {
+        frames.push(frame);
+    }
+    let goaway = frames.iter().position(|frame| frame.kind == GOAWAY).expect("a GOAWAY");
+    let end = frames.iter().position(|frame| frame.kind == DATA && frame.stream == 1 && frame.flags & 1 == 1);
+    assert!(end.expect("the stream ends") > goaway, "{frames:?}");
+    let rows = rig.records().await;
+    assert_eq!(rows.iter().map(|row| row.status).collect::<Vec<_>>(), [200]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_outlives_the_drain_time_is_cut_and_recorded() {
     let (upstream, address) = Upstream::start().await;
     let build = Build::new()
@@ -113,9 +134,18 @@ async fn connections_over_the_limit_are_told_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_admin_endpoint_asks_for_its_token() {
-    let rig = Rig::start_with(&Build::new(), |options| options.admin_token = None).await;
-    let admin = rig.admin();
-    for path in ["/healthz", "/readyz", "/metrics", "/status"] {
-        assert_eq!(reqwest::get(format!("http://{admin}{path}")).await.unwrap().status(), 200, "{path}");
+    let rig = Rig::start_with(&Build::new(), |options| options.admin_token = Some("right".into())).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (path, secret) in [("/healthz", false), ("/readyz", false), ("/metrics", true), ("/status", true)] {
+        let url = format!("http://{}{path}", rig.admin());
+        let refused = if secret { 401 } else { 200 };
+        assert_eq!(client.get(&url).send().await.unwrap().status(), refused, "{path}");
+        for (token, status) in [("wrong", refused), ("righ", refused), ("rights", refused), ("right", 200)] {
+            let response = client.get(&url).header("authorization", format!("Bearer {token}"));
+            assert_eq!(response.send().await.unwrap().status(), status, "{path} {token:?}");
+        }
+        let basic = client.get(&url).header("authorization", "Basic right").send().await.unwrap();
+        assert_eq!(basic.status(), refused, "{path}");
+        assert_eq!(basic.headers().contains_key("www-authenticate"), secret);
     }
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod analytics;
+mod raw2;
 mod rig;
 mod snapshot;
 mod upstream;
@@ -15,4 +16,5 @@ mod life;
 mod proxying;
 mod reload;
 mod telemetry;
+mod tls;
 mod usage;

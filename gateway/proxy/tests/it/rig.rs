@@ -100,7 +100,7 @@ impl Rig {
         reqwest::get(format!("http://{}/status", self.admin())).await.unwrap().json().await.unwrap()
     }
 
-    async fn port(&self, listener: &str) -> SocketAddr {
+    pub(crate) async fn port(&self, listener: &str) -> SocketAddr {
         let status = self.status().await;
         let address = status["listeners"][listener]["address"].as_str();
         address.unwrap_or_else(|| panic!("{listener} is not bound: {status}")).parse().unwrap()

@@ -86,6 +86,17 @@ fn listener(name: &str, tls: Option<ListenerTls>) -> Listener {
     Listener { gateway: "shop/web".into(), name: name.into(), port: 0, protocol, hostname: None, tls }
 }
 
+/// The same with a URI among its names.
+pub(crate) fn certificate_with_uri(names: &[&str], uri: &str) -> Certificate {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(names.clone()).unwrap();
+    params.subject_alt_names.push(rcgen::SanType::URI(uri.try_into().unwrap()));
+    let made = params.self_signed(&key).unwrap();
+    let (chain, key) = (made.pem(), key.serialize_pem());
+    Certificate { chain, key, names, serial: "01".into(), not_after: i64::MAX }
+}
+
 /// A self-signed certificate for `names`, with its PEM for clients' roots.
 pub(crate) fn certificate(names: &[&str]) -> Certificate {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();

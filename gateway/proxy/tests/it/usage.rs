@@ -58,6 +58,44 @@ async fn a_hard_quota_is_used_up_to_the_unit() {
     assert_eq!(rows.iter().filter(|row| row.reason == "ok").count(), 26);
 }
 
+/// Several workers meet the same new subjects at once, some of them run dry, and the process ends: what was enforced,
+/// what was recorded and what is settled are the same number, and nothing is left for anybody to find out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn enforced_recorded_and_settled_are_one_number() {
+    let (_, upstream) = Upstream::start().await;
+    let limit = limit(Unit::Requests, 20);
+    let mut build = Build::new().backend("b", BackendProtocol::Http1, &[upstream]).rule("/", |rule| {
+        rule.backends = vec![to("b")];
+        rule.quotas = vec!["shop/daily".into()];
+    });
+    let policy = QuotaPolicy { limits: vec![limit.clone()], by: Dimension::Header("x-who".into()) };
+    build.0.quota_policies = BTreeMap::from([("shop/daily".to_owned(), policy)]);
+    let mut rig = Rig::start(&build).await;
+    rig.service.limits(vec![limit]);
+    let url = rig.url("/").await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let caller = |_| {
+        let (client, url) = (client.clone(), url.clone());
+        tokio::spawn(async move {
+            let mut passed = 0;
+            for n in 0..48 {
+                let request = client.get(&url).header("x-who", format!("{}", n % 12));
+                passed += u64::from(request.send().await.unwrap().status() == 200);
+            }
+            passed
+        })
+    };
+    let mut passed = 0;
+    for caller in (0..8).map(caller).collect::<Vec<_>>() {
+        passed += caller.await.unwrap();
+    }
+    // 8 callers with 4 requests for each of 12 subjects, of which 20 may pass.
+    assert_eq!(passed, 12 * 20);
+    let recorded = rig.records().await.iter().filter(|row| row.reason == "ok").count() as u64;
+    assert_eq!(recorded, passed);
+    assert_eq!(rig.service.accounts(), (passed, 0, 0), "(settled, leased, leases)");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usage_waits_for_a_service_that_is_away() {
     let build = Build::new();

@@ -1,0 +1,1 @@
+//! Damaged files: a clear message, and the rest intact.
