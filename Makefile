@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CONSOLE := dashboards/console
 BIN = $(shell cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/turnpike
 
-.PHONY: help up test test-rust lint fmt golden engine console deny setup chaos fuzz clean
+.PHONY: help up test test-rust lint fmt golden engine console deny setup partners chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -12,7 +12,7 @@ up: engine console ## build and start everything with examples/shop and demo tra
 	cargo build --release -p turnpike
 	$(BIN) up examples/shop --demo examples/shop-traffic.json $(if $(ONCE),--once)
 
-test: setup engine console lint test-rust deny ## all tests
+test: setup engine console partners lint test-rust deny ## all tests
 
 test-rust:
 	cargo test --workspace
@@ -37,6 +37,9 @@ $(CONSOLE)/dist/index.html: docs/reference/openapi.json $(shell find $(CONSOLE) 
 
 setup: ## install what tests need on a Debian machine (as root)
 	./tests/setup.sh
+
+partners: ## build the real programs that tests run against, once (Alertmanager, Jaeger, h2spec, ...)
+	./tests/partners/build.sh >/dev/null
 
 deny: ## licences, advisories and sources of dependencies
 	./tests/deny.sh

@@ -32,7 +32,9 @@ use crate::{PolicyStatus, PolicyTarget};
 #[serde(rename_all = "camelCase")]
 pub struct AuthPolicySpec {
     /// Gateways, listeners, routes or named rules that it is in force for. The most specific policy wins.
-    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    /// May be empty when rules name the policy in a filter of type `ExtensionRef`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub target_refs: Vec<PolicyTarget>,
     /// Authentication by API key: the keys are those of the Consumers.
     #[serde(default)]

@@ -41,7 +41,7 @@ pub struct PlanSpec {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub rates: Vec<Rate>,
     /// Limits over calendar times. A request must pass all of them.
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 4))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub quotas: Vec<Quota>,
     /// Price lines of the usage report, at most one for each unit.

@@ -33,10 +33,12 @@ use crate::{By, PolicyStatus, PolicyTarget, plan::Quota};
 #[serde(rename_all = "camelCase")]
 pub struct QuotaPolicySpec {
     /// Gateways, listeners, routes or named rules that it is in force for.
-    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    /// May be empty when rules name the policy in a filter of type `ExtensionRef`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub target_refs: Vec<PolicyTarget>,
-    /// What may be used. A request must pass all of them.
-    #[schemars(length(min = 1, max = 16))]
+    /// What may be used. A request must pass all of them; together with those of its plan they are at most four.
+    #[schemars(length(min = 1, max = 4))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub limits: Vec<Quota>,
     /// One account for each value of this.

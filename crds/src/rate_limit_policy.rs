@@ -34,7 +34,9 @@ use crate::{By, Duration, PolicyStatus, PolicyTarget, plan::one_second};
 #[serde(rename_all = "camelCase")]
 pub struct RateLimitPolicySpec {
     /// Gateways, listeners, routes or named rules that it is in force for.
-    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    /// May be empty when rules name the policy in a filter of type `ExtensionRef`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub target_refs: Vec<PolicyTarget>,
     /// Requests per period.
     #[schemars(range(min = 1, max = 1_000_000_000))]

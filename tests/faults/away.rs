@@ -2,6 +2,8 @@
 //!
 //! `AWAY` says for how many seconds (10 unless told).
 
+#![expect(clippy::print_stdout, reason = "how much slower it got is of use beside the result")]
+
 use std::time::Duration;
 
 use anyhow::ensure;

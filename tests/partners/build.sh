@@ -8,6 +8,8 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${TURNPIKE_PARTNERS:-${XDG_CACHE_HOME:-$HOME/.cache}/turnpike/partners}
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
 all=(alertmanager clickhouse-go grpc h2spec jaeger)
 
 say() { printf '%s\n' "$*" >&2; }

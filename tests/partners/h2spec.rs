@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context;
-use tests::{Setup, free_port, program};
+use tests::{Part, Setup, free_port, program};
 
 use crate::partner::{Partner, between, built};
 use crate::resources;
@@ -28,6 +28,7 @@ fn both_listeners_speak_http2_as_h2spec_wants_it() -> anyhow::Result<()> {
         .file("upstream.yaml", resources::service("echo", upstream, "http"))
         .file("route.yaml", resources::http_route("all", "/", "echo"))
         .start()?;
+    let gateway = machine.part(Part::Gateway);
     let report = machine.state().join("h2spec.xml");
     let mut failing = BTreeSet::new();
     for (listener, args) in
@@ -43,6 +44,7 @@ fn both_listeners_speak_http2_as_h2spec_wants_it() -> anyhow::Result<()> {
         assert_eq!(cases, CASES, "h2spec ran other cases than those known here: {text}");
         failing.extend(failed.into_iter().map(|case| format!("{listener} | {case}")));
     }
+    assert_eq!(machine.part(Part::Gateway), gateway, "the gateway died of it\n{}", machine.logs());
     let known: BTreeSet<String> = FAILING
         .lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty())

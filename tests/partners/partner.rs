@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// For records to reach the store: after its start, analytics counts inserts of an earlier life as alive for a while.
-pub(crate) const STORED_WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const STORED_WITHIN: Duration = Duration::from_mins(1);
 
 /// A running program; killed when dropped.
 #[derive(Debug)]

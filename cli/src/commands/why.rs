@@ -1,5 +1,6 @@
 //! `turnpike why REQUEST-ID`: what happened to a request, from its usage record.
 
+use analytics_record::Reason;
 use serde_json::{Map, Value};
 
 use crate::client::Target;
@@ -53,12 +54,21 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The word, and what it means to people.
+fn with_meaning(word: &str) -> String {
+    match word.parse::<Reason>() {
+        Ok(reason) => format!("{word}: {}", reason.meaning()),
+        Err(_) => word.to_owned(),
+    }
+}
+
 fn story(record: &Map<String, Value>) -> String {
     let mut lines = Vec::new();
     for (column, heading) in STORY {
         let text = match record.get(column) {
             None | Some(Value::Null) => continue,
             Some(Value::String(text)) if text.is_empty() => continue,
+            Some(Value::String(text)) if column == "reason" => with_meaning(text),
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),
         };

@@ -22,6 +22,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) ports: Vec<(u16, u16)>,
     /// A ClickHouse of the user's, instead of the embedded engine.
     pub(crate) clickhouse: Option<String>,
+    /// Its user.
+    pub(crate) clickhouse_user: String,
     pub(crate) engine_lib: Option<PathBuf>,
     /// Where the demo's upstream listens, if there is a demo.
     pub(crate) upstream: Option<String>,
@@ -65,7 +67,7 @@ impl Plan<'_> {
     }
 
     async fn analytics(&self, clickhouse: &str, token: &str) -> anyhow::Result<Supervised> {
-        let args = vec![
+        let mut args = vec![
             "--state".into(),
             text(&self.state.path("analytics")),
             "--catalog".into(),
@@ -73,6 +75,10 @@ impl Plan<'_> {
             "--clickhouse".into(),
             clickhouse.to_owned(),
         ];
+        // Our token is for our engine: no other server ever sees it.
+        if self.clickhouse.is_some() {
+            args.extend(["--clickhouse-user".into(), self.clickhouse_user.clone()]);
+        }
         let mut spec = self.spec("analytics", "analytics", &self.listen, args, token);
         if self.clickhouse.is_none() {
             spec.first_args = vec!["--fresh-store".into()];

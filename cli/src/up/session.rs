@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Use this ClickHouse instead of the embedded engine.
     #[arg(long, value_name = "URL")]
     clickhouse: Option<String>,
+    /// User of that ClickHouse; its password is read from `TURNPIKE_CLICKHOUSE_PASSWORD`.
+    #[arg(long, value_name = "USER", default_value = "default")]
+    clickhouse_user: String,
     /// The embedded engine's library, when it is not where `make engine` puts it.
     #[arg(long, env = "TURNPIKE_ENGINE_LIB")]
     engine_lib: Option<PathBuf>,
@@ -75,6 +78,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         bind: args.bind,
         ports: args.ports.clone(),
         clickhouse: args.clickhouse.clone(),
+        clickhouse_user: args.clickhouse_user.clone(),
         engine_lib: args.engine_lib.clone(),
         upstream: traffic.as_ref().map(|traffic| traffic.upstream.to_string()),
     };

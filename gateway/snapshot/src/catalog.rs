@@ -77,10 +77,19 @@ pub struct AlertRule {
     pub thresholds: Vec<u8>,
     /// Also when the limit will be reached before its window ends, at the present rate.
     pub forecast: bool,
-    /// Only for limits whose id begins with one of these; empty: all.
+    /// Ids of the limits that it is for; one with `/` at its end stands for all limits of a plan or policy. Empty:
+    /// all there are.
     pub limits: Vec<String>,
     /// Where to.
     pub channels: Vec<AlertChannel>,
+}
+
+impl AlertRule {
+    /// Whether it is about the limit of this id.
+    pub fn concerns(&self, limit: &str) -> bool {
+        let takes = |entry: &String| limit == entry || (entry.ends_with('/') && limit.starts_with(entry));
+        self.limits.is_empty() || self.limits.iter().any(takes)
+    }
 }
 
 /// A way to tell.
@@ -108,5 +117,27 @@ impl std::fmt::Debug for AlertChannel {
             Self::Webhook { url, .. } => f.debug_struct("Webhook").field("url", url).finish_non_exhaustive(),
             Self::Alertmanager { url } => f.debug_struct("Alertmanager").field("url", url).finish(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AlertRule;
+
+    #[test]
+    fn a_rule_concerns_whole_plans_and_single_limits() {
+        let of = |limits: &[&str]| AlertRule {
+            thresholds: vec![],
+            forecast: false,
+            limits: limits.iter().map(|limit| (*limit).to_owned()).collect(),
+            channels: vec![],
+        };
+        let one = of(&["plan/shop/gold/month"]);
+        assert!(one.concerns("plan/shop/gold/month"));
+        assert!(!one.concerns("plan/shop/gold/monthly"));
+        let whole = of(&["plan/shop/gold/"]);
+        assert!(whole.concerns("plan/shop/gold/monthly"));
+        assert!(!whole.concerns("plan/shop/golden/monthly"));
+        assert!(of(&[]).concerns("quotapolicy/shop/a/b"));
     }
 }

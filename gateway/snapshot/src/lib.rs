@@ -29,7 +29,7 @@ pub use diff::Diff;
 pub use filter::{Cors, DirectResponse, Filter, HeaderEdit, Mirror, PathRewrite, Redirect, Rewrite};
 pub use lint::{Finding, lint};
 pub use listener::{Certificate, Listener, ListenerProtocol, ListenerTls};
-pub use pattern::{REGEX_SIZE_LIMIT, regex_of};
+pub use pattern::{REGEX_SIZE_LIMIT, REGEX_TOTAL_LIMIT, regex_cost, regex_of};
 pub use policy::{ApiKeySource, AuthPolicy, Dimension, QuotaPolicy, RateLimitPolicy};
 pub use route::{
     Attachment, BackendChoice, BackendRef, HeaderMatch, Hostname, Match, PathMatch, QueryMatch, Retry, Route,

@@ -67,7 +67,8 @@ fn one(resources: &Resources, raw: &crds::AlertPolicy) -> CompiledAlert {
     CompiledAlert { rule, conditions }
 }
 
-/// Beginnings of the ids of the limits that it is for; on a mistake, those that were found.
+/// Ids of the limits that it is for, or `kind/namespace/name/` for all of one object; on a mistake, those that were
+/// found.
 fn limits(
     resources: &Resources,
     namespace: &str,

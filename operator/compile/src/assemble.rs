@@ -20,7 +20,7 @@ use crate::subscription::{
 };
 use crate::telemetry::{Telemetry, telemetry};
 use crate::world::World;
-use crate::{Compiled, statuses, version, warnings};
+use crate::{Compiled, charges, expressions, statuses, unused, version, warnings};
 
 /// Everything that was derived, for the last steps.
 pub(crate) struct Derived<'w, 'a> {
@@ -37,6 +37,8 @@ pub(crate) struct Derived<'w, 'a> {
     pub(crate) subscriptions: BTreeMap<Key, CompiledSubscription>,
     pub(crate) alerts: BTreeMap<Key, CompiledAlert>,
     pub(crate) telemetry: Telemetry,
+    /// QuotaPolicies under which some requests would be charged to too many limits.
+    pub(crate) overcharged: BTreeMap<Key, String>,
 }
 
 /// The whole compilation.
@@ -62,13 +64,18 @@ pub(crate) fn assemble(world: &World<'_>) -> Compiled {
         products,
         subscriptions,
         alerts: alerts(world.resources),
+        overcharged: BTreeMap::new(),
     };
     let mut found = Vec::new();
     let mut snapshot = snapshot(&mut derived, &mut found);
     let mut catalog = catalog(&derived);
     version::stamp(&mut snapshot, &mut catalog);
     warnings::add(&derived, &snapshot, &mut found);
-    let statuses = statuses::all(&derived);
+    let mut statuses = statuses::all(&derived);
+    let mut unused = unused::unused(world);
+    unused.retain(|note| statuses.contains_key(&note.object));
+    statuses::tell(&mut statuses, &unused);
+    found.extend(unused);
     let diagnostics = diagnostic::collect(world.resources, &statuses, &found);
     Compiled { snapshot, catalog, statuses, diagnostics }
 }
@@ -76,7 +83,9 @@ pub(crate) fn assemble(world: &World<'_>) -> Compiled {
 fn routes(world: &World<'_>, gateways: &Gateways) -> Vec<CompiledRoute> {
     let http = world.resources.http_routes.values().map(|route| RouteView::from(&route.value));
     let grpc = world.resources.grpc_routes.values().map(|route| RouteView::from(&route.value));
-    http.chain(grpc).map(|view| route::compile(world, gateways, &view)).collect()
+    let mut routes = http.chain(grpc).map(|view| route::compile(world, gateways, &view)).collect::<Vec<_>>();
+    expressions::bound(&mut routes);
+    routes
 }
 
 fn snapshot(derived: &mut Derived<'_, '_>, warnings: &mut Vec<Warning>) -> Snapshot {
@@ -107,6 +116,7 @@ fn snapshot(derived: &mut Derived<'_, '_>, warnings: &mut Vec<Warning>) -> Snaps
         }
     }
     used(derived, &mut snapshot);
+    derived.overcharged = charges::overcharged(&snapshot);
     snapshot
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn collect(
     for (object, status) in statuses {
         for (part, condition) in worth_saying(status) {
             // An overridden policy is as its author may have wanted it.
-            let wanted = condition.kind == ConditionType::Enforced;
+            let wanted = condition.reason == Reason::Overridden;
             let severity = if wanted { Severity::Warning } else { Severity::Error };
             found.push((object, line(object, severity, sentence(&part, condition))));
         }
@@ -62,9 +62,12 @@ fn worth_saying(status: &Status) -> impl Iterator<Item = (String, &Condition)> {
     status.all_conditions().filter(|(part, condition)| {
         // A listener is `Invalid` because of its Gateway, which says so itself.
         let of_gateway = part.starts_with("listener ") && condition.reason == Reason::Invalid;
+        // These say themselves why; otherwise Programmed repeats the others.
+        let of_address = matches!(condition.reason, Reason::AddressNotUsable | Reason::AddressNotAssigned);
+        let repeats = matches!(condition.kind, ConditionType::Programmed | ConditionType::Conflicted);
         condition.is_bad()
             && !of_gateway
-            && !matches!(condition.kind, ConditionType::Programmed | ConditionType::Conflicted)
+            && (of_address || !repeats)
             && !condition.message.is_empty()
     })
 }

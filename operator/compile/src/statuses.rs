@@ -8,6 +8,7 @@ use gateway_snapshot::Key;
 
 use crate::assemble::Derived;
 use crate::backend;
+use crate::diagnostic::Warning;
 use crate::fleet;
 use crate::listener::{listener_set_status, status};
 use crate::object::ObjectRef;
@@ -16,7 +17,7 @@ use crate::policy::{PolicyKind, TargetOutcome};
 use crate::problem::Problem;
 use crate::resources::{ObjectName, Objects};
 use crate::route::mock;
-use crate::status::{Condition, ParentRef, ParentStatus, Status};
+use crate::status::{Condition, ParentRef, ParentStatus, Status, Truth};
 
 type Statuses = BTreeMap<ObjectRef, Status>;
 
@@ -36,6 +37,21 @@ pub(crate) fn all(derived: &Derived<'_, '_>) -> Statuses {
     }
     backends(derived, &mut out);
     out
+}
+
+/// Adds what is worth saying to the conditions by which the objects are accepted.
+pub(crate) fn tell(statuses: &mut Statuses, notes: &[Warning]) {
+    for note in notes {
+        let Some(status) = statuses.get_mut(&note.object) else { continue };
+        let parents = status.parents.iter_mut().chain(&mut status.ancestors);
+        let conditions =
+            status.conditions.iter_mut().chain(parents.flat_map(|parent| &mut parent.conditions));
+        for condition in conditions.filter(|condition| condition.kind == ConditionType::Accepted) {
+            if condition.status == Truth::True && condition.message.is_empty() {
+                *condition = condition.clone().saying(note.message.as_str());
+            }
+        }
+    }
 }
 
 fn gateways(derived: &Derived<'_, '_>, out: &mut Statuses) {
@@ -190,6 +206,11 @@ fn policy_conditions(
     }
     let used = derived.uses.get(&(kind, key.clone())).filter(|_| problem.is_none());
     if let Some(used) = used {
+        let overcharged = derived.overcharged.get(key).filter(|_| kind == PolicyKind::Quota);
+        if let Some(message) = overcharged {
+            conditions.push(Condition::no(ConditionType::Enforced, Reason::Invalid, message.as_str()));
+            return conditions;
+        }
         conditions.push(match &used.overridden_by {
             Some(winner) if !used.enforced => {
                 let message = format!("{} {winner} is more specific for every rule in reach", kind.name());

@@ -1,7 +1,7 @@
 //! XTelemetryPolicy (GEP-4768) → where spans go.
 //!
 //! Spans leave the process as a whole, so one policy is in force: that of the oldest Gateway that has one. Names and
-//! attributes of spans are fixed; a policy that sets them is accepted and told so.
+//! attributes of spans are fixed.
 
 use std::collections::BTreeMap;
 
@@ -72,7 +72,6 @@ impl Telemetry {
             Some(Ok(content)) => (content, None),
             Some(Err(problem)) => (None, Some(problem)),
         };
-        let left_out = tracing.and_then(left_out);
         let mut ancestors = Vec::new();
         let list = SPEC.key("targetRefs");
         for (index, target) in policy.spec.target_refs.iter().enumerate() {
@@ -94,10 +93,7 @@ impl Telemetry {
             } else {
                 self.claim(gateway, content.as_ref(), &field)
             };
-            let mut accepted = Condition::accepted_unless(refused.as_ref());
-            if let (None, Some(text)) = (&refused, &left_out) {
-                accepted = accepted.saying(text.as_str());
-            }
+            let accepted = Condition::accepted_unless(refused.as_ref());
             let parent = ParentRef {
                 group: Some(target.group.clone()),
                 kind: Some(target.kind.clone()),
@@ -173,16 +169,4 @@ fn tracing_of(
 fn per_mille(rate: &Fraction) -> u16 {
     let denominator = i64::from(rate.denominator.unwrap_or(100)).max(1);
     (i64::from(rate.numerator) * 1000 / denominator).clamp(0, 1000) as u16
-}
-
-fn left_out(raw: &TelemetryTracing) -> Option<String> {
-    let set = [
-        (!raw.attributes.is_empty(), "attributes"),
-        (raw.service_name.is_some(), "serviceName"),
-        (raw.span_name.is_some(), "spanName"),
-        (raw.parent_based_sampling.is_some(), "parentBasedSampling"),
-        (raw.provider.as_ref().is_some_and(|provider| !provider.headers.is_empty()), "provider.headers"),
-    ];
-    let names: Vec<&str> = set.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect();
-    (!names.is_empty()).then(|| format!("spec.tracing: not supported and left out: {}", names.join(", ")))
 }

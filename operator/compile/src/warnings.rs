@@ -1,12 +1,16 @@
 //! What is worth saying although no condition says it.
 
+use std::collections::BTreeSet;
+
 use gateway_snapshot::Snapshot;
 
 use crate::assemble::Derived;
 use crate::backend;
 use crate::diagnostic::Warning;
+use crate::listener::CompiledListener;
 use crate::object::ObjectRef;
 use crate::resources::ObjectName;
+use crate::route::CompiledRoute;
 
 /// Seconds before its end from which on a certificate is worth a warning: a week.
 const EXPIRY_WARNING: i64 = 7 * 24 * 3600;
@@ -15,9 +19,8 @@ const EXPIRY_WARNING: i64 = 7 * 24 * 3600;
 pub(crate) fn add(derived: &Derived<'_, '_>, snapshot: &Snapshot, out: &mut Vec<Warning>) {
     for route in &derived.routes {
         let object = Derived::object_of(route);
-        out.extend(
-            route.foreign.iter().map(|message| Warning { object: object.clone(), message: message.clone() }),
-        );
+        let notes = route.foreign.iter().chain(&route.found.notes).cloned().chain(unserved(derived, route));
+        out.extend(notes.map(|message| Warning { object: object.clone(), message }));
     }
     let resources = derived.world.resources;
     for (name, gateway) in &resources.gateways {
@@ -30,6 +33,7 @@ pub(crate) fn add(derived: &Derived<'_, '_>, snapshot: &Snapshot, out: &mut Vec<
             out.push(Warning { object: ObjectRef::new("Gateway", name), message });
         }
     }
+    in_force_nowhere(derived, out);
     unreached(derived, out);
     certificates(derived, snapshot, out);
     for (key, backend) in &snapshot.backends {
@@ -42,6 +46,34 @@ pub(crate) fn add(derived: &Derived<'_, '_>, snapshot: &Snapshot, out: &mut Vec<
                 object: ObjectRef::new("Service", &ObjectName::new(namespace, name)),
                 message,
             });
+        }
+    }
+}
+
+/// A route may be accepted by listeners that are not valid themselves.
+fn unserved(derived: &Derived<'_, '_>, route: &CompiledRoute) -> Option<String> {
+    let listeners: Vec<&CompiledListener> = route
+        .parents
+        .iter()
+        .flat_map(|parent| &parent.listeners)
+        .map(|(index, _)| &derived.gateways.listeners[*index])
+        .collect();
+    let idle = route.refused.is_none() && !listeners.iter().any(|listener| listener.is_servable());
+    let keys: BTreeSet<String> = listeners.iter().map(|listener| listener.key()).collect();
+    (idle && !keys.is_empty()).then(|| {
+        let keys: Vec<String> = keys.into_iter().collect();
+        format!("is not served, because no listener that it is attached to is valid: {}", keys.join(", "))
+    })
+}
+
+/// Policies without `targetRefs` that no rule names either guard nothing.
+fn in_force_nowhere(derived: &Derived<'_, '_>, out: &mut Vec<Warning>) {
+    for ((kind, key), outcomes) in &derived.policies.outcomes {
+        let Some((namespace, name)) = key.split_once('/') else { continue };
+        if outcomes.is_empty() && !derived.uses.contains_key(&(*kind, key.clone())) {
+            let message = "is in force nowhere: it has no targetRefs, and no rule that is served names it in a filter of type ExtensionRef";
+            let object = ObjectRef::new(kind.name(), &ObjectName::new(namespace, name));
+            out.push(Warning { object, message: message.to_owned() });
         }
     }
 }

@@ -21,7 +21,7 @@ fn every_case_compiles_to_its_golden_output() {
     for Case { path, resources, lines, options } in cases() {
         let compiled = compile(&resources, &options);
         assert_eq!(compiled, compile(&resources, &options), "{} is not deterministic", path.display());
-        assert_eq!(gateway_snapshot::lint(&compiled.snapshot), [], "{}", path.display());
+        case::assert_servable(&compiled.snapshot, &path.display());
         let lines = lines.iter().chain(&compiled.diagnostics).map(ToString::to_string);
         let actual = render(&compiled, &lines.collect::<Vec<_>>());
         let golden = path.join("out.yaml");

@@ -205,6 +205,13 @@ impl World {
         if self.random.chance(300)
             && let Some(heartbeat) = self.gateways[index].heartbeat()
         {
+            if self.tracing != Tracing::Off {
+                let facts = heartbeat.streams.iter();
+                let facts: Vec<String> = facts
+                    .map(|f| format!("{}/{} {}..{} {}", f.stream.epoch, f.stream.shard, f.first_held, f.next_seq, f.closed))
+                    .collect();
+                self.say(&format!("gateway {index} says {facts:?}"));
+            }
             self.send(Message::Heartbeat(index, Box::new(heartbeat)));
         }
         Ok(())

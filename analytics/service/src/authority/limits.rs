@@ -26,5 +26,5 @@ pub(super) fn of(catalog: &Catalog) -> Vec<Limit> {
 
 /// Whether `rule` is about the limit of this id.
 pub(crate) fn concerns(rule: &AlertRule, limit: &str) -> bool {
-    rule.limits.is_empty() || rule.limits.iter().any(|prefix| limit.starts_with(prefix.as_str()))
+    rule.concerns(limit)
 }

@@ -241,8 +241,9 @@ impl ProxyHttp for Handler {
             ctx.ending.aborted = (begun && !ctx.ending.refused) || left;
             tracing::debug!(%error, "a request did not end well");
         }
-        if error.is_none() && ctx.exchange.is_some() && !ctx.facts.as_ref().is_some_and(|f| f.upgrade) {
-            eprintln!("LATE RECORD {:?}", ctx.ending);
+        let tunnel = ctx.facts.as_ref().is_some_and(|facts| facts.upgrade);
+        if error.is_none() && ctx.exchange.is_some() && !tunnel {
+            self.shared.metrics.late_records.inc();
         }
         record::write(ctx);
     }

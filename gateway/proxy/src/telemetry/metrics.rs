@@ -76,6 +76,8 @@ pub(crate) struct Metrics {
     pub(crate) spans_dropped: Counter,
     /// Access log lines that found no room in the queue.
     pub(crate) log_lines_dropped: Counter,
+    /// Complete answers that left before their record was written: none, whatever upstreams do.
+    pub(crate) late_records: Counter,
     /// Snapshots that were refused.
     pub(crate) snapshots_refused: Counter,
     /// Snapshots that were served.
@@ -124,6 +126,7 @@ impl Default for Metrics {
             mirrors_skipped: Counter::default(),
             spans_dropped: Counter::default(),
             log_lines_dropped: Counter::default(),
+            late_records: Counter::default(),
             snapshots_refused: Counter::default(),
             snapshots_accepted: Counter::default(),
             gauges: Gauges::default(),
@@ -147,6 +150,7 @@ impl Metrics {
             ("mirrors_skipped", "Copies not sent", &self.mirrors_skipped),
             ("spans_dropped", "Spans that found no room", &self.spans_dropped),
             ("access_log_lines_dropped", "Access log lines that found no room", &self.log_lines_dropped),
+            ("late_records", "Complete answers that left before their record", &self.late_records),
             ("snapshots_refused", "Snapshots refused", &self.snapshots_refused),
             ("snapshots_accepted", "Snapshots served", &self.snapshots_accepted),
         ];

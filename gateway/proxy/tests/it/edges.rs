@@ -17,6 +17,51 @@ use crate::rig::{Rig, eventually, reason};
 use crate::snapshot::Build;
 use crate::upstream::Upstream;
 
+/// No bytes, and nobody can tell how many from the head.
+struct Nothing;
+
+impl hyper::body::Body for Nothing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        std::task::Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http2_answer_may_end_with_its_head() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service =
+                service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new(Nothing)) });
+            let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(serving.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    let mut rig =
+        Rig::start(&Build::new().backend("b", BackendProtocol::H2c, &[address]).route("/", "b")).await;
+    let url = rig.url("/").await;
+    let h2 = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let h1 = reqwest::Client::builder().no_proxy().build().unwrap();
+    for client in [h1, h2] {
+        let response = client.get(&url).send().await.unwrap();
+        assert_eq!((response.status().as_u16(), response.bytes().await.unwrap().len()), (200, 0));
+    }
+    let rows = rig.records().await;
+    let told: Vec<_> = rows.iter().map(|row| (row.status, row.reason.as_str(), row.response_bytes)).collect();
+    assert_eq!(told, [(200, "ok", 0), (200, "ok", 0)]);
+}
+
 /// An upstream that answers every request with a message and `grpc-status: 7` in trailers.
 async fn grpc_upstream() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -132,6 +132,9 @@ impl Rig {
 
     /// Ends the process and gives all records that arrived at the analytics service.
     pub(crate) async fn records(&mut self) -> Vec<Row> {
+        let metrics = reqwest::get(format!("http://{}/metrics", self.admin())).await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        assert!(metrics.contains("late_records_total 0\n"), "an answer left before its record: {metrics}");
         self.drain().await;
         self.service.rows()
     }

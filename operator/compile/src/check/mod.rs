@@ -13,8 +13,8 @@ mod pattern;
 pub(crate) use duration::duration_ms;
 pub(crate) use header::{header_name, header_value, method};
 pub(crate) use name::{hostname, intersect, precise_hostname};
-pub(crate) use path::{path, prefix};
-pub(crate) use pattern::pattern;
+pub(crate) use path::{path, prefix, refused_part, vanished_part};
+pub(crate) use pattern::{compiled, pattern};
 
 /// What is wrong with a value, and the cure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

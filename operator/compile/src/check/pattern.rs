@@ -12,6 +12,11 @@ pub(crate) fn pattern(text: &str) -> Result<String, Wrong> {
     if text.len() > MAX {
         return Err(Wrong(format!("is {} bytes long; a regular expression has at most {MAX}", text.len())));
     }
+    compiled(text)
+}
+
+/// The same for an expression that was put together from checked parts, however long.
+pub(crate) fn compiled(text: &str) -> Result<String, Wrong> {
     match regex_of(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(regex::Error::CompiledTooBig(limit)) => Err(Wrong(format!(

@@ -73,6 +73,31 @@ fn paths() {
 }
 
 #[test]
+fn paths_that_no_request_has() {
+    for (path, part) in [
+        ("/a/%2e%2E/b", "a dot segment"),
+        ("/a/.%2e", "a dot segment"),
+        ("/..;x/a", "a dot segment"),
+        ("/%2e%3Bx", "a dot segment"),
+        ("/a%5Cb", "a backslash"),
+        ("/a%00", "a control character"),
+        ("/a%7f", "a control character"),
+    ] {
+        assert_eq!(refused_part(path), Some(part), "{path}");
+        assert!(self::path(path).is_ok(), "{path}");
+    }
+    for path in ["/", "/a%20b", "/...", "/a..", "/%2e%2e%2e", "/a;..", "/%C3%A9", "/a%2"] {
+        assert_eq!(refused_part(path), None, "{path}");
+    }
+    for (pattern, part) in [("/a%2eb", "%2e"), ("/%c3.*", "%c3"), ("/(x|%5C)", "%5C"), ("/%00", "%00")] {
+        assert_eq!(vanished_part(pattern), Some(part), "{pattern}");
+    }
+    for pattern in ["/a%20[0-9]+", "/%C3%A9", "(?i)/%c3", "/100%", "/%é", "/%zz"] {
+        assert_eq!(vanished_part(pattern), None, "{pattern}");
+    }
+}
+
+#[test]
 fn headers_and_methods() {
     assert_eq!(header_name("X-Key").as_deref(), Ok("x-key"));
     assert!(header_name("X Key").is_err());
@@ -116,6 +141,7 @@ proptest! {
     #[test]
     fn checks_never_panic(text in "\\PC*") {
         let _ = (hostname(&text), path(&text), prefix(&text), duration_ms(&text, 1000), header_name(&text));
+        let _ = (refused_part(&text), vanished_part(&text));
         let _ = (header_value(&text), method(&text), pattern(&text), precise_hostname(&text));
     }
 }

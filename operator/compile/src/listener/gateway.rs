@@ -7,7 +7,7 @@ use crds::gateway_api::{self, ListenerSet, ParametersReference};
 
 use super::check::{Owner, listener};
 use super::class::parameters;
-use super::{AllowedNamespaces, Certificates, Classes, CompiledListener, admits, conflict};
+use super::{AllowedNamespaces, Certificates, Classes, CompiledListener, address, admits, conflict};
 use crate::field::SPEC;
 use crate::order;
 use crate::problem::Problem;
@@ -24,6 +24,10 @@ pub(crate) struct CompiledGateway {
     pub(crate) fleet: Option<ObjectName>,
     /// ListenerSets that are attached.
     pub(crate) attached_sets: u32,
+    /// An address that was asked for and cannot be had; it is served all the same, at other addresses.
+    pub(crate) address: Option<Problem>,
+    /// Its client certificate for backends, when that cannot be used.
+    pub(crate) client_certificate: Option<Problem>,
 }
 
 /// All Gateways that are ours, and their listeners.
@@ -65,10 +69,16 @@ pub(crate) fn gateways(world: &World<'_>, classes: &Classes) -> Gateways {
     for (name, gateway) in sorted {
         let Some(class) = classes.get(&gateway.spec.gateway_class_name) else { continue };
         let fleet = fleet(world, class, gateway);
-        let mut compiled =
-            CompiledGateway { name: name.clone(), refused: None, fleet: None, attached_sets: 0 };
-        match fleet.and_then(|fleet| addresses(gateway).map(|()| fleet)) {
-            Ok(fleet) => compiled.fleet = fleet,
+        let mut compiled = CompiledGateway {
+            name: name.clone(),
+            refused: None,
+            fleet: None,
+            attached_sets: 0,
+            address: None,
+            client_certificate: client_certificate(world, &mut all.certificates, name, gateway),
+        };
+        match fleet.and_then(|fleet| address::check(world, gateway).map(|address| (fleet, address))) {
+            Ok((fleet, address)) => (compiled.fleet, compiled.address) = (fleet, address),
             Err(problem) => compiled.refused = Some(problem),
         }
         let owner = Owner { gateway, gateway_name: name, set: None };
@@ -136,17 +146,28 @@ fn fleet(
     parameters(world, &reference, &field.key("parametersRef")).map(Some)
 }
 
-fn addresses(gateway: &gateway_api::Gateway) -> Result<(), Problem> {
-    let list = SPEC.key("addresses");
-    for (index, address) in gateway.spec.addresses.iter().enumerate() {
-        let kind = address.r#type.as_deref().unwrap_or("IPAddress");
-        if !matches!(kind, "IPAddress" | "Hostname") {
-            let message = format!("{kind} is not supported; use IPAddress");
-            let field = list.index(index);
-            return Err(Problem::at(Reason::UnsupportedAddress, &field.key("type"), message));
-        }
-    }
-    Ok(())
+/// Backends are asked without a client certificate so far, so a good one is no better than a bad one.
+fn client_certificate(
+    world: &World<'_>,
+    certificates: &mut Certificates,
+    name: &ObjectName,
+    gateway: &gateway_api::Gateway,
+) -> Option<Problem> {
+    let backend = gateway.spec.tls.as_ref()?.backend.as_ref()?;
+    let reference = backend.client_certificate_ref.as_ref()?;
+    let field = SPEC.key("tls");
+    let field = field.key("backend");
+    let field = field.key("clientCertificateRef");
+    let reason = Reason::InvalidClientCertificateRef;
+    Some(match certificates.resolve(world, ("Gateway", &name.namespace), reference, &field) {
+        Err(problem) if problem.reason == Reason::RefNotPermitted => problem,
+        Err(problem) => Problem { reason, ..problem },
+        Ok(_) => Problem::at(
+            reason,
+            &field,
+            "client certificates for backends are not supported, so backends are asked without one; take it out",
+        ),
+    })
 }
 
 fn refuse(units: &mut [Vec<CompiledListener>], gateway: &ObjectName, problem: &Problem) {

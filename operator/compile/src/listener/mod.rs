@@ -1,8 +1,10 @@
 //! GatewayClasses, Gateways, ListenerSets → listeners.
 //!
 //! In: the world. Out: every listener of a Gateway that is ours, checked by itself ([`check`]), against the others
-//! ([`conflict`]), with the certificates that it serves ([`certificates`]) and what it lets attach ([`allowed`]).
+//! ([`conflict`]), with the certificates that it serves ([`certificates`]) and what it lets attach ([`allowed`]); and the
+//! addresses that Gateways ask for ([`address`]).
 
+mod address;
 mod allowed;
 mod certificates;
 mod check;

@@ -23,10 +23,17 @@ pub(crate) fn status(
     };
     let sets = gateways.listeners.iter().filter(|listener| listener.gateway == gateway.name);
     let servable = sets.clone().any(CompiledListener::is_servable);
+    let programmed = match gateway.address.as_ref().filter(|_| servable) {
+        Some(problem) => Condition::no(ConditionType::Programmed, problem.reason, problem.message.clone()),
+        None => Condition::programmed(servable),
+    };
+    let mut conditions = vec![accepted, programmed];
+    let unresolved = gateway.client_certificate.as_slice();
+    conditions.extend((!unresolved.is_empty()).then(|| Condition::resolved_refs(unresolved)));
     Status {
         listeners: own.iter().map(|listener| listener_status(listener, attached)).collect(),
         attached_listener_sets: (gateway.attached_sets > 0).then_some(gateway.attached_sets),
-        ..Status::of(generation, vec![accepted, Condition::programmed(servable)])
+        ..Status::of(generation, conditions)
     }
 }
 

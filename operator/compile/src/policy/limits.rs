@@ -9,8 +9,16 @@ use crate::check::shown;
 use crate::field::Field;
 use crate::problem::Problem;
 
+/// Limits that one request can be charged to, those of its plan and of policies together: a record has room for no
+/// more.
+pub(crate) const MAX_CHARGED: usize = 4;
+
 /// Limits named `prefix/name`, in the order written; names are unique.
 pub(crate) fn limits(raw: &[Quota], prefix: &str, field: &Field<'_>) -> Result<Vec<Limit>, Problem> {
+    if raw.len() > MAX_CHARGED {
+        let message = format!("has {} quotas; one request can be charged to {MAX_CHARGED} at most", raw.len());
+        return Err(Problem::invalid(field, message));
+    }
     let mut names = BTreeSet::new();
     raw.iter()
         .enumerate()
@@ -66,5 +74,13 @@ const fn period(raw: RawPeriod) -> Period {
         RawPeriod::Week => Period::Week,
         RawPeriod::Month => Period::Month,
         RawPeriod::Year => Period::Year,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_request_is_charged_to_no_more_limits_than_a_record_holds() {
+        assert_eq!(super::MAX_CHARGED, analytics_record::MAX_CHARGES);
     }
 }

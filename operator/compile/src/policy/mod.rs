@@ -13,7 +13,7 @@ mod target;
 
 pub(crate) use contents::Contents;
 pub(crate) use index::{PolicyIndex, TargetOutcome};
-pub(crate) use limits::limits;
+pub(crate) use limits::{MAX_CHARGED, limits};
 pub(crate) use rate::{period_ms, rate};
 pub(crate) use target::{Scope, Target};
 

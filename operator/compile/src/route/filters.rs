@@ -239,7 +239,7 @@ fn new_path(
         HttpPathModifierType::ReplaceFullPath => {
             let value = path.replace_full_path.as_deref().ok_or_else(|| missing("replaceFullPath"))?;
             let field = field.key("replaceFullPath");
-            check::path(value).at(&field).map(|path| Some(PathRewrite::Full(path)))
+            target_path(value, &field).map(|path| Some(PathRewrite::Full(path)))
         }
         HttpPathModifierType::ReplacePrefixMatch => {
             let value = path.replace_prefix_match.as_deref().ok_or_else(|| missing("replacePrefixMatch"))?;
@@ -251,8 +251,17 @@ fn new_path(
             if value.is_empty() {
                 return Ok(Some(PathRewrite::Prefix(String::new())));
             }
-            check::path(value).at(&field).map(|path| Some(PathRewrite::Prefix(path)))
+            target_path(value, &field).map(|path| Some(PathRewrite::Prefix(path)))
         }
+    }
+}
+
+/// A path that may be sent on: not one that the gateway itself would refuse.
+fn target_path(value: &str, field: &Field<'_>) -> Result<String, Problem> {
+    let path = check::path(value).at(field)?;
+    match check::refused_part(&path) {
+        None => Ok(path),
+        Some(part) => Err(Problem::value(field, format!("{} has {part}; take it out", check::shown(value)))),
     }
 }
 

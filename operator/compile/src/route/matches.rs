@@ -144,7 +144,7 @@ fn grpc_path(raw: &GrpcRouteMatch, field: &Field<'_>) -> Result<PathMatch, Probl
                 None => Ok("[^/]+".to_owned()),
             };
             let (service, method) = (checked(&service, "service")?, checked(&method, "method")?);
-            check::pattern(&format!("/(?:{service})/(?:{method})")).at(field).map(PathMatch::Regex)
+            check::compiled(&format!("/(?:{service})/(?:{method})")).at(field).map(PathMatch::Regex)
         }
     }
 }
@@ -158,7 +158,10 @@ fn exact_call(service: Option<&str>, method: Option<&str>, field: &Field<'_>) ->
     Ok(match (service, method) {
         (Some(service), Some(method)) => PathMatch::Exact(format!("/{service}/{method}")),
         (Some(service), None) => PathMatch::Prefix(format!("/{service}")),
-        (None, Some(method)) => PathMatch::Regex(format!("/[^/]+/{}", regex::escape(method))),
+        (None, Some(method)) => {
+            let pattern = format!("/[^/]+/{}", regex::escape(method));
+            PathMatch::Regex(check::compiled(&pattern).at(&field.key("method"))?)
+        }
         (None, None) => PathMatch::Prefix("/".into()),
     })
 }

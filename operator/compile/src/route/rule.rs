@@ -58,6 +58,8 @@ pub(crate) struct Found {
     pub(crate) objects: BTreeSet<(&'static str, ObjectName)>,
     /// References that lead nowhere.
     pub(crate) unresolved: Vec<Problem>,
+    /// What is worth saying although nothing is wrong by itself.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A rule and the policies that its extension filters name.
@@ -122,6 +124,10 @@ pub(crate) fn rule(
         return Err(Problem::value(&field.key("sessionPersistence"), message));
     }
     let matches = matches(&view.matches, &field.key("matches"))?;
+    let list = field.key("matches");
+    for (index, found) in matches.iter().enumerate() {
+        context.found.notes.extend(idle_match(found, &list.index(index)));
+    }
     context.single_prefix = matches!(matches.as_slice(), [Match { path: PathMatch::Prefix(_), .. }]);
     let rule_filters = filters(&view.filters, Place::Rule, &mut context, &field.key("filters"))?;
     if rule_filters.iter().any(|filter| matches!(filter, Filter::Redirect(_))) && !view.backends.is_empty() {
@@ -143,6 +149,24 @@ pub(crate) fn rule(
             vec![BackendChoice { backend: BackendRef::Invalid(message), weight: 1, filters: vec![] }];
     }
     Ok(CheckedRule { rule, extensions: context.extensions })
+}
+
+/// Why a match takes no request, or takes fewer than it seems to.
+fn idle_match(found: &Match, field: &Field<'_>) -> Option<String> {
+    match &found.path {
+        PathMatch::Exact(path) | PathMatch::Prefix(path) => check::refused_part(path).map(|part| {
+            format!(
+                "{field}: takes no request, because requests with {part} in the path are refused; correct {}",
+                check::shown(path)
+            )
+        }),
+        PathMatch::Regex(pattern) => check::vanished_part(pattern).map(|part| {
+            format!(
+                "{field}: {part} stands in no path, because paths are normalised before they are matched; correct {}",
+                check::shown(pattern)
+            )
+        }),
+    }
 }
 
 fn backends(

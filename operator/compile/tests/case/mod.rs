@@ -1,9 +1,13 @@
 //! Golden cases as resources, and single objects as JSON, for every test of the whole compiler.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part; a broken case must stop it")]
 
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use analytics_record::NameId;
+use gateway_pipeline::Prepared;
+use gateway_snapshot::Snapshot;
 use operator_compile::Options;
 use operator_compile::resources::{self, Diagnostic, Object, ObjectName, Origin, Resources};
 use serde_json::Value;
@@ -45,6 +49,15 @@ fn read(path: PathBuf) -> Case {
         assert!(put(&mut resources, kind, &name, &raw), "{} {kind} {name}", path.display());
     }
     Case { path, resources, lines, options }
+}
+
+/// A gateway takes the snapshot: nothing that one object says may keep it from all the others.
+pub(crate) fn assert_servable(snapshot: &Snapshot, at: &dyn Display) {
+    let prepared = Prepared::new(snapshot, None, &mut |_| NameId::NONE);
+    if let Err(findings) = prepared {
+        let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        panic!("{at}: {findings:#?}");
+    }
 }
 
 macro_rules! kinds {

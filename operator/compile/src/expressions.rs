@@ -1,0 +1,89 @@
+//! How much memory the regular expressions of all routes may need together.
+//!
+//! Each by itself is bounded where it is checked; here the sum is. The oldest routes come first; one that does not fit
+//! any more is left out whole, and says so. Equal expressions count once, as gateways compile them once.
+
+use std::collections::BTreeSet;
+
+use crds::conditions::Reason;
+use gateway_snapshot::{PathMatch, REGEX_SIZE_LIMIT, REGEX_TOTAL_LIMIT, StringMatch, regex_cost};
+
+use crate::problem::Problem;
+use crate::route::CompiledRoute;
+
+/// Refuses the routes whose expressions do not fit.
+pub(crate) fn bound(routes: &mut [CompiledRoute]) {
+    let all: BTreeSet<&str> = routes.iter().flat_map(expressions).collect();
+    // As many as this fit, whatever they are; to find out what they cost takes time.
+    if all.len() <= REGEX_TOTAL_LIMIT / REGEX_SIZE_LIMIT {
+        return;
+    }
+    let mut order: Vec<usize> = (0..routes.len()).collect();
+    order.sort_by_cached_key(|index| (routes[*index].created, routes[*index].name.clone(), routes[*index].key()));
+    let mut budget = Budget { taken: BTreeSet::new(), left: REGEX_TOTAL_LIMIT };
+    let out: Vec<usize> =
+        order.into_iter().filter(|index| !budget.take(expressions(&routes[*index]))).collect();
+    for index in out {
+        let message = format!(
+            "its regular expressions, together with those of older routes, need more than {} MiB; use Exact or PathPrefix, or fewer expressions",
+            REGEX_TOTAL_LIMIT / (1024 * 1024)
+        );
+        routes[index].refused = Some(Problem { reason: Reason::UnsupportedValue, message });
+    }
+}
+
+/// Different expressions taken so far, and bytes left.
+struct Budget {
+    taken: BTreeSet<String>,
+    left: usize,
+}
+
+impl Budget {
+    /// Takes all of them or none.
+    fn take<'a>(&mut self, expressions: impl Iterator<Item = &'a str>) -> bool {
+        let new: BTreeSet<&str> = expressions.filter(|text| !self.taken.contains(*text)).collect();
+        let cost: usize = new.iter().map(|text| regex_cost(text)).sum();
+        let Some(left) = self.left.checked_sub(cost) else { return false };
+        self.left = left;
+        self.taken.extend(new.into_iter().map(str::to_owned));
+        true
+    }
+}
+
+/// Expressions of a route that is served somewhere.
+fn expressions(route: &CompiledRoute) -> impl Iterator<Item = &str> {
+    let served = route.refused.is_none() && route.parents.iter().any(|parent| !parent.listeners.is_empty());
+    let rules = route.rules.iter().filter(move |_| served);
+    rules.flat_map(|checked| &checked.rule.matches).flat_map(|found| {
+        let path = match &found.path {
+            PathMatch::Regex(text) => Some(text.as_str()),
+            PathMatch::Exact(_) | PathMatch::Prefix(_) => None,
+        };
+        let headers = found.headers.iter().filter_map(|header| expression(&header.value));
+        let query = found.query.iter().filter_map(|parameter| expression(&parameter.value));
+        path.into_iter().chain(headers).chain(query)
+    })
+}
+
+fn expression(value: &StringMatch) -> Option<&str> {
+    match value {
+        StringMatch::Regex(text) => Some(text),
+        StringMatch::Exact(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_spent_once_for_equal_expressions() {
+        let one = regex_cost("a+");
+        let mut budget = Budget { taken: BTreeSet::new(), left: 2 * one };
+        assert!(budget.take(["a+", "a+"].into_iter()));
+        assert!(!budget.take(["b+", "c+"].into_iter()), "all or none");
+        assert!(budget.take(["b+", "a+"].into_iter()));
+        assert!(!budget.take(["c+"].into_iter()));
+        assert!(budget.take(["b+"].into_iter()) && budget.left == 0);
+    }
+}
