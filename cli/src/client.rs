@@ -32,6 +32,7 @@ pub(crate) struct Target {
 pub(crate) struct Analytics {
     base: String,
     token: String,
+    patience: Duration,
     http: reqwest::Client,
 }
 
@@ -66,8 +67,13 @@ fn read_token(path: &Path) -> anyhow::Result<String> {
 
 impl Analytics {
     pub(crate) fn new(base: &str, token: String) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), token, http })
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), token, patience: TIMEOUT, http })
+    }
+
+    /// Waits no longer than this for an answer.
+    pub(crate) fn within(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// `GET path?query`, as JSON.
@@ -96,6 +102,7 @@ impl Analytics {
             .get(&url)
             .query(query)
             .bearer_auth(&self.token)
+            .timeout(self.patience)
             .send()
             .await
             .with_context(|| format!("cannot reach {}: is `turnpike up` running?", self.base))?;

@@ -51,8 +51,14 @@ fn fields(page: &mut String, path: &str, schema: &Value, required: bool) {
     if schema.is_null() {
         return;
     }
-    let default = if schema["default"].is_null() { String::new() } else { format!("`{}`", schema["default"]) };
-    let line = [kind_of(schema), default, rules(schema, required).join("; "), text(&schema["description"]).to_owned()];
+    let default =
+        if schema["default"].is_null() { String::new() } else { format!("`{}`", schema["default"]) };
+    let line = [
+        kind_of(schema),
+        default,
+        rules(schema, required).join("; "),
+        text(&schema["description"]).to_owned(),
+    ];
     let cells: Vec<String> = line.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
     writeln!(page, "| `{path}` | {} |", cells.join(" | ")).unwrap();
     for (name, inner) in schema["properties"].as_object().into_iter().flatten() {

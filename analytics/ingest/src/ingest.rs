@@ -71,7 +71,8 @@ pub enum Action {
         /// What is wrong.
         what: Alarm,
     },
-    /// Rows came for a time that had been declared complete: reports over it need a correction.
+    /// Rows came for a time that had been declared complete: reports over it need a correction. May be said again of
+    /// rows that were there already, when a delayed copy of a segment comes after a restart.
     Late {
         /// Which segment.
         name: SegmentName,
@@ -289,11 +290,12 @@ impl Ingest {
         Ledger { complete_through_us: self.status.complete_through_us, streams }
     }
 
-    /// Drops finished streams that their gateway has forgotten: it lists every stream that it still knows.
+    /// Drops streams of ended epochs that their gateway does not name: it names every stream until this service has
+    /// told it that the stream is finished. A delayed message may bring one back until the next heartbeat.
     fn prune(&mut self, heartbeat: &Heartbeat) {
-        self.streams.retain(|stream, state| {
+        self.streams.retain(|stream, _| {
             let older = stream.gateway == heartbeat.gateway && stream.epoch < heartbeat.epoch;
-            !older || !state.finished() || heartbeat.streams.iter().any(|facts| facts.stream == *stream)
+            !older || heartbeat.streams.iter().any(|facts| facts.stream == *stream)
         });
     }
 
@@ -344,7 +346,7 @@ impl Ingest {
 
     /// Moves the completeness of the whole to the least complete stream that is still expected to bring something.
     fn advance(&mut self) {
-        let live = self.streams.values().filter(|state| !state.finished() && !state.given_up);
+        let live = self.streams.values().filter(|state| state.expected && !state.finished() && !state.given_up);
         // With every stream finished, completeness stays where it was until somebody speaks again.
         let through = live.map(|state| state.complete_through_us).min();
         self.status.complete_through_us = self.status.complete_through_us.max(through);
@@ -401,6 +403,7 @@ fn stream_status((stream, state): (&Stream, &StreamState)) -> StreamStatus {
         finished: state.finished(),
         complete_through_us: state.complete_through_us,
         lost: state.lost(),
+        expected: state.expected,
         given_up: state.given_up,
         heard_us: state.heard_us,
     }

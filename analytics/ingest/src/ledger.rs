@@ -34,6 +34,8 @@ pub struct StreamStatus {
     pub complete_through_us: u64,
     /// Segments declared lost.
     pub lost: usize,
+    /// A gateway spoke of it: the completeness of the whole waits for it.
+    pub expected: bool,
     /// An operator took it out of the completeness of the whole.
     pub given_up: bool,
     /// When a heartbeat last spoke of it, monotonic microseconds of this life; 0 for never.

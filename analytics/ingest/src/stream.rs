@@ -23,6 +23,8 @@ pub(crate) struct StreamState {
     pub closed: bool,
     /// The stream is complete through this time.
     pub complete_through_us: u64,
+    /// A gateway spoke of it: the completeness of the whole waits for it.
+    pub expected: bool,
     /// Taken out of the completeness of the whole by an operator; what comes later is a correction.
     pub given_up: bool,
     /// When a heartbeat last spoke of it, monotonic microseconds.
@@ -43,6 +45,7 @@ impl StreamState {
             next_seq: known.next_seq,
             closed: known.closed,
             complete_through_us: known.complete_through_us,
+            expected: known.expected,
             given_up: known.given_up,
             ..Self::default()
         }
@@ -75,6 +78,7 @@ impl StreamState {
     /// Takes note of what the gateway says. What it does not hold any more was audited in an earlier life.
     pub(crate) fn hear(&mut self, facts: &StreamFacts, now_us: u64) {
         self.heard_us = self.heard_us.max(now_us);
+        self.expected = true;
         self.next_seq = self.next_seq.max(facts.next_seq);
         self.closed |= facts.closed;
         self.audited = self.audited.max(facts.first_held);

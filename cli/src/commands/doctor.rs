@@ -1,6 +1,7 @@
 //! `turnpike doctor`: what is wrong, where, and the cure.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,6 +11,8 @@ use crate::output::{Output, Style, paint};
 use crate::state::{RunInfo, State};
 use crate::up::compile_folder;
 
+/// A part that does not answer for so long is taken for hanging.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Records that wait for longer than this are a sign that the store or analytics is away.
 const MAX_LAG_MS: u64 = 15_000;
 /// Certificates that end within this many days are named.
@@ -48,9 +51,9 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> 
     let info = state.run_info()?;
     let mut checks = resources(&info);
     checks.push(disk(&state));
-    let admin = Analytics::new(&info.admin, state.token()?)?;
+    let admin = Analytics::new(&info.admin, state.token()?)?.within(PATIENCE);
     checks.extend(gateway(&admin).await);
-    let analytics = args.target.connect()?;
+    let analytics = args.target.connect()?.within(PATIENCE);
     checks.extend(pipeline(&analytics).await);
     checks.extend(alerts(&analytics).await);
     let healthy = checks.iter().all(|check| check.ok);
@@ -153,6 +156,12 @@ async fn pipeline(analytics: &Analytics) -> Vec<Check> {
         if gateway["degraded"] == Value::Bool(true) {
             let found = format!("the spool of {} keeps counts only", gateway["hostname"].as_str().unwrap_or("?"));
             checks.push(Check::new("spool", false, found, "free disk space, or bring the store back"));
+        }
+        let damaged = gateway["quarantined"].as_u64().unwrap_or_default();
+        if damaged > 0 {
+            let found = format!("{damaged} damaged files in the spool of {}", gateway["hostname"].as_str().unwrap_or("?"));
+            let cure = "see log/gateway.log for what was in them, check the disk, then empty the spool's quarantine folder";
+            checks.push(Check::new("spool", false, found, cure));
         }
     }
     checks

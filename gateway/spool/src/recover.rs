@@ -13,7 +13,7 @@ use analytics_record::wire::LostSegment;
 use analytics_record::{GatewayId, SegmentName, Stream};
 
 use crate::closed::{self, End};
-use crate::inventory::{Inventory, SealedInfo};
+use crate::inventory::{Inventory, Progress, SealedInfo};
 use crate::layout::{self, Layout};
 use crate::names::Names;
 use crate::overflow;
@@ -42,6 +42,10 @@ pub(crate) struct Stock {
 /// Lists segments, epochs and ends; sets damaged ones aside.
 pub(crate) fn take_stock(vfs: &dyn Vfs, layout: &Layout, inventory: &mut Inventory) -> io::Result<Stock> {
     let mut stock = Stock::default();
+    // A kill may have come between a rename and its sync; what is taken stock of must stay.
+    for dir in [layout.segments(), layout.closed(), layout.quarantine()] {
+        vfs.sync_dir(&dir)?;
+    }
     for file in vfs.list(&layout.segments())? {
         let path = layout.segments().join(&file);
         let Some((epoch, shard, seq)) = layout::parse_segment(&file) else {
@@ -144,11 +148,24 @@ pub(crate) fn ended_epochs(shared: &mut Shared, stock: &Stock) -> Vec<Ended> {
         }
         match ended_epoch(shared, stock, epoch) {
             Ok(found) => ended.push(found),
-            Err(error) => shared.note(format!("epoch {epoch} cannot be recovered yet: {error}")),
+            Err(error) => {
+                shared.note(format!("epoch {epoch} cannot be recovered before the next start: {error}"));
+                keep_open(shared, stock, epoch);
+            }
         }
     }
     close_orphans(shared, stock);
     ended
+}
+
+/// Names the streams of an epoch that cannot be read now as open, so that nobody takes them for complete.
+fn keep_open(shared: &Shared, stock: &Stock, epoch: u32) {
+    let mut inventory = shared.inventory();
+    for shard in 0..shared.options.shards {
+        let stream = Stream { gateway: shared.gateway, epoch, shard };
+        let known = end_without_ring(stock, stream);
+        inventory.set_progress(stream, Progress { closed: false, ..known.into() });
+    }
 }
 
 /// Segments may outlive every word on how their stream ended: a power loss brings deleted files back, damage takes

@@ -283,6 +283,8 @@ pub(crate) fn remove_epoch(shared: &Shared, epoch: u32) -> std::io::Result<()> {
     for file in files {
         vfs.remove(&dir.join(file))?;
     }
+    // A power loss must not bring back a part of them once the epoch's end is forgotten.
+    vfs.sync_dir(&dir)?;
     vfs.remove_dir(&dir)?;
     vfs.sync_dir(&shared.layout.epochs())
 }

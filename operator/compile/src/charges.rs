@@ -35,7 +35,8 @@ fn of_rule(
     plan: &Key,
 ) -> Option<(Key, String)> {
     let policies = rule.quotas.iter().filter_map(|key| snapshot.quota_policies.get(key));
-    let count = snapshot.plans.get(plan)?.limits.len() + policies.map(|policy| policy.limits.len()).sum::<usize>();
+    let count =
+        snapshot.plans.get(plan)?.limits.len() + policies.map(|policy| policy.limits.len()).sum::<usize>();
     let policy = rule.quotas.first().filter(|_| count > MAX_CHARGED)?;
     let rule = rule.name.clone().unwrap_or_else(|| index.to_string());
     let message = format!(

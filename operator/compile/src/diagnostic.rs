@@ -65,10 +65,7 @@ fn worth_saying(status: &Status) -> impl Iterator<Item = (String, &Condition)> {
         // These say themselves why; otherwise Programmed repeats the others.
         let of_address = matches!(condition.reason, Reason::AddressNotUsable | Reason::AddressNotAssigned);
         let repeats = matches!(condition.kind, ConditionType::Programmed | ConditionType::Conflicted);
-        condition.is_bad()
-            && !of_gateway
-            && (of_address || !repeats)
-            && !condition.message.is_empty()
+        condition.is_bad() && !of_gateway && (of_address || !repeats) && !condition.message.is_empty()
     })
 }
 

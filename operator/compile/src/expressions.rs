@@ -19,7 +19,9 @@ pub(crate) fn bound(routes: &mut [CompiledRoute]) {
         return;
     }
     let mut order: Vec<usize> = (0..routes.len()).collect();
-    order.sort_by_cached_key(|index| (routes[*index].created, routes[*index].name.clone(), routes[*index].key()));
+    order.sort_by_cached_key(|index| {
+        (routes[*index].created, routes[*index].name.clone(), routes[*index].key())
+    });
     let mut budget = Budget { taken: BTreeSet::new(), left: REGEX_TOTAL_LIMIT };
     let out: Vec<usize> =
         order.into_iter().filter(|index| !budget.take(expressions(&routes[*index]))).collect();

@@ -63,7 +63,9 @@ fn of_gateway(gateway: &Gateway, one_machine: bool) -> Vec<String> {
 fn of_listeners(listeners: &[Listener]) -> Vec<String> {
     let list = SPEC.key("listeners");
     let with_tls = listeners.iter().enumerate().filter_map(|(index, raw)| Some((index, raw.tls.as_ref()?)));
-    with_tls.flat_map(|(index, tls)| options(&tls.options, &list.index(index).key("tls").key("options"))).collect()
+    with_tls
+        .flat_map(|(index, tls)| options(&tls.options, &list.index(index).key("tls").key("options")))
+        .collect()
 }
 
 fn options(options: &BTreeMap<String, String>, field: &Field<'_>) -> Vec<String> {

@@ -167,7 +167,9 @@ fn places(value: &Value, path: &str) -> Vec<String> {
                 ("[]", Some(Value::Array(list))) => {
                     next.extend((0..list.len()).map(|index| format!("{place}/{index}")));
                 }
-                (_, Some(Value::Object(object))) if object.contains_key(part) => next.push(format!("{place}/{part}")),
+                (_, Some(Value::Object(object))) if object.contains_key(part) => {
+                    next.push(format!("{place}/{part}"))
+                }
                 _ => {}
             }
         }

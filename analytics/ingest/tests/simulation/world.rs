@@ -210,7 +210,7 @@ impl World {
                 let facts: Vec<String> = facts
                     .map(|f| format!("{}/{} {}..{} {}", f.stream.epoch, f.stream.shard, f.first_held, f.next_seq, f.closed))
                     .collect();
-                self.say(&format!("gateway {index} says {facts:?}"));
+                self.say(&format!("gateway {index} says {facts:?} lost {:?}", heartbeat.lost));
             }
             self.send(Message::Heartbeat(index, Box::new(heartbeat)));
         }
@@ -328,7 +328,6 @@ impl World {
         if self.random.chance(12) && self.gateways[index].process.is_some() {
             let power = self.random.chance(250);
             self.gateways[index].kill(power);
-            self.checks.lost_power |= power;
             self.gateways[index].down_until_us = now + self.random.within(10_000, 800_000);
             self.say(&format!("gateway {index} is killed, power lost: {power}"));
         }

@@ -1,5 +1,7 @@
 //! `GET /v1/pipeline`: is every record on its way, and how far is the store complete?
 
+use std::time::Duration;
+
 use analytics_query::utc;
 use axum::Json;
 use axum::extract::State;
@@ -8,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{App, Problem};
 use crate::fleet::GatewayView;
 use crate::rollup::RollupStatus;
+use crate::store::StoreError;
 
 /// The pipeline from gateways to the store.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -47,6 +50,9 @@ struct Size {
     bytes: u64,
 }
 
+/// Longest wait for the store here: who asks wants to know what is wrong, and soon.
+const STORE_WAIT: Duration = Duration::from_secs(2);
+
 const SIZE: &str = "SELECT version() AS version, sum(rows) AS rows, sum(bytes_on_disk) AS bytes FROM system.parts \
                     WHERE active AND database = currentDatabase() AND table = 'usage_records'";
 
@@ -70,7 +76,9 @@ pub(super) async fn get(State(app): State<App>) -> Result<Json<Pipeline>, Proble
 }
 
 async fn store(app: &App) -> StoreView {
-    match app.store.rows_of::<Size>(SIZE).await {
+    let answer = tokio::time::timeout(STORE_WAIT, app.store.rows_of::<Size>(SIZE)).await;
+    let silent = |_| Err(StoreError::Away(format!("no answer in {} s", STORE_WAIT.as_secs())));
+    match answer.unwrap_or_else(silent) {
         Ok(found) => {
             let found = found.into_iter().next();
             found.map_or_else(StoreView::default, |Size { version, rows, bytes }| StoreView {

@@ -68,7 +68,8 @@ pub(crate) fn vanished_part(pattern: &str) -> Option<&str> {
     let escapes = pattern.match_indices('%').filter_map(|(at, _)| pattern.get(at..at + 3));
     escapes.into_iter().find(|escape| {
         let digits = &escape[1..];
-        let byte = digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u8::from_str_radix(digits, 16));
+        let byte =
+            digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u8::from_str_radix(digits, 16));
         byte.and_then(Result::ok).is_some_and(|byte| {
             let unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
             unreserved

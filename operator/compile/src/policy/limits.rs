@@ -16,7 +16,8 @@ pub(crate) const MAX_CHARGED: usize = 4;
 /// Limits named `prefix/name`, in the order written; names are unique.
 pub(crate) fn limits(raw: &[Quota], prefix: &str, field: &Field<'_>) -> Result<Vec<Limit>, Problem> {
     if raw.len() > MAX_CHARGED {
-        let message = format!("has {} quotas; one request can be charged to {MAX_CHARGED} at most", raw.len());
+        let message =
+            format!("has {} quotas; one request can be charged to {MAX_CHARGED} at most", raw.len());
         return Err(Problem::invalid(field, message));
     }
     let mut names = BTreeSet::new();
