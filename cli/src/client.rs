@@ -77,7 +77,11 @@ impl Analytics {
     }
 
     /// `GET path?query`, as JSON.
-    pub(crate) async fn json<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<T> {
+    pub(crate) async fn json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> anyhow::Result<T> {
         let bytes = self.bytes(path, query).await?;
         serde_json::from_slice(&bytes).with_context(|| format!("{path} gave an answer of an unknown form"))
     }

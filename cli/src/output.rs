@@ -14,7 +14,11 @@ pub(crate) enum Output {
 
 impl Output {
     /// Prints `value`, or the text that `text` makes.
-    pub(crate) fn print<T: serde::Serialize>(self, value: &T, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    pub(crate) fn print<T: serde::Serialize>(
+        self,
+        value: &T,
+        text: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
         let out = match self {
             Self::Text => text(),
             Self::Json => serde_json::to_string_pretty(value)?,

@@ -22,6 +22,10 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(used <= entry.len() && used.is_multiple_of(8));
         let mut out = [0; MAX_ENTRY_BYTES];
         let length = encode(&record, 0, &mut out);
-        assert_eq!(decode(&out[..length], 0).map(|(record, _)| record), Ok(record), "what was read can be written");
+        assert_eq!(
+            decode(&out[..length], 0).map(|(record, _)| record),
+            Ok(record),
+            "what was read can be written"
+        );
     }
 });

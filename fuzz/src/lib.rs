@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use analytics_record::NameId;
-use gateway_pipeline::{Exchange, Now, Outcome, Prepared, RequestHead, Step};
+use gateway_pipeline::{Exchange, Lease, Now, Outcome, Prepared, RequestHead, Step};
+use gateway_quota::{Holder, HolderConfig, Mono};
 use gateway_snapshot::{Finding, Snapshot};
 use http::HeaderMap;
 use operator_compile::resources::read;
@@ -62,7 +63,8 @@ pub fn exchange(prepared: &Arc<Prepared>, head: &RequestHead<'_>, headers: &Head
         Step::Answer(response) => outcome.status = response.status.as_u16(),
         // No lease ever comes here: it ends as a refusal.
         Step::NeedLease(need) => {
-            let lease = gateway_pipeline::Lease { slot: need.slot, timed_out: true };
+            let slot = need.slot.unwrap_or_else(|| holder().slot(&need.key));
+            let lease = Lease { slot, timed_out: true };
             if let Step::Answer(response) = exchange.resume(head, &lease, now) {
                 outcome.status = response.status.as_u16();
             }
@@ -70,4 +72,8 @@ pub fn exchange(prepared: &Arc<Prepared>, head: &RequestHead<'_>, headers: &Head
     }
     let record = exchange.finish(&outcome, now);
     assert_eq!(record.n, 1, "one record stands for one request");
+}
+
+fn holder() -> Holder {
+    Holder::new(HolderConfig::new("fuzz".into(), 1), Mono::ZERO)
 }

@@ -24,7 +24,11 @@ fn root() -> &'static Path {
 #[test]
 fn the_tutorial_works_as_it_stands() {
     let page = Page::read(&root().join("docs/tutorial.md"));
-    assert!(page.steps.len() > 15, "the page has {} steps: are its blocks still marked `sh`?", page.steps.len());
+    assert!(
+        page.steps.len() > 15,
+        "the page has {} steps: are its blocks still marked `sh`?",
+        page.steps.len()
+    );
     let mut desk = Desk::new(page.port("9090"));
     for step in &page.steps {
         run(&mut desk, step);
@@ -47,7 +51,10 @@ fn run(desk: &mut Desk, step: &Step) {
         match complaint(step, &ran) {
             None => return,
             Some(complaint) if Instant::now() >= end => {
-                panic!("line {}: {complaint}\n--- block\n{}\n--- output\n{}", step.line, step.script, ran.output)
+                panic!(
+                    "line {}: {complaint}\n--- block\n{}\n--- output\n{}",
+                    step.line, step.script, ran.output
+                )
             }
             Some(_) => std::thread::sleep(POLL),
         }

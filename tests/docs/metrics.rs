@@ -20,13 +20,13 @@ number of series does not depend on how many routes and consumers there are: wha
 
 /// `UPDATE_GOLDEN=1` rewrites the page instead.
 pub(crate) fn compare(desk: &mut Desk) {
-    let info: Value = serde_json::from_str(&desk.run("cat .turnpike/run.json").output).expect("run.json is JSON");
+    let info: Value =
+        serde_json::from_str(&desk.run("cat .turnpike/run.json").output).expect("run.json is JSON");
     let mut page = HEAD.to_owned();
     for (title, part) in [("Gateway", "admin"), ("Analytics", "analytics")] {
         let base = info[part].as_str().expect("run.json names every part");
-        let text = desk.run(&format!(
-            "curl -sf -H \"authorization: Bearer $(cat .turnpike/token)\" {base}/metrics"
-        ));
+        let text =
+            desk.run(&format!("curl -sf -H \"authorization: Bearer $(cat .turnpike/token)\" {base}/metrics"));
         assert_eq!(text.code, 0, "{base}/metrics: {}", text.output);
         table(&mut page, title, &text.output);
     }
@@ -41,7 +41,8 @@ pub(crate) fn compare(desk: &mut Desk) {
 fn table(page: &mut String, title: &str, text: &str) {
     let kinds: BTreeMap<&str, &str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-    write!(page, "\n## {title}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n").expect("a string");
+    write!(page, "\n## {title}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n")
+        .expect("a string");
     for (name, help) in text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' ')) {
         let labels: Vec<String> = labels(text, name).into_iter().map(|label| format!("`{label}`")).collect();
         let kind = kinds.get(name).copied().unwrap_or_default();

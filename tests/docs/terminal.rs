@@ -44,9 +44,14 @@ impl Desk {
             fs::create_dir(root.path().join(folder)).expect("the temporary folder is empty");
         }
         let program = program().expect("the program is built");
-        std::os::unix::fs::symlink(program, root.path().join("bin/turnpike")).expect("the temporary folder is empty");
+        std::os::unix::fs::symlink(program, root.path().join("bin/turnpike"))
+            .expect("the temporary folder is empty");
         let listen = format!("127.0.0.1:{port}");
-        let mut shell = bash(root.path(), &listen).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bash runs");
+        let mut shell = bash(root.path(), &listen)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("bash runs");
         let input = shell.stdin.take().expect("it is a pipe");
         let output = shell.stdout.take().expect("it is a pipe");
         let (sender, codes) = mpsc::channel();
@@ -67,7 +72,8 @@ impl Desk {
         writeln!(self.input, "{line}").expect("the shell reads");
         let code = self.codes.recv_timeout(RUN_WITHIN);
         let output = String::from_utf8_lossy(&fs::read(seen).unwrap_or_default()).into_owned();
-        let code = code.unwrap_or_else(|_| panic!("no end within {RUN_WITHIN:?} of\n{script}\n--- output\n{output}"));
+        let code = code
+            .unwrap_or_else(|_| panic!("no end within {RUN_WITHIN:?} of\n{script}\n--- output\n{output}"));
         Ran { code: code.trim().parse().expect("a shell's exit code is a number"), output }
     }
 

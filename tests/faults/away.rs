@@ -90,7 +90,11 @@ async fn traffic_does_not_notice_that_the_store_is_away() -> anyhow::Result<()> 
     books::audit(&machine, &callers, &answers).await?;
     eventually("doctor is content", Duration::from_secs(20), || async {
         let output = machine.run(&["doctor"]).map_err(|error| error.to_string())?;
-        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stdout).into_owned()) }
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
     })
     .await;
     Ok(())
@@ -124,7 +128,11 @@ async fn a_hard_quota_outlives_the_authority_on_its_lease() -> anyhow::Result<()
     let kinds = answers.kinds();
     ensure!(kinds.keys().all(|status| [200, 503].contains(status)), "answers by status: {kinds:?}");
     let served = |from: Timestamp, to: Timestamp| {
-        answers.by_id.values().filter(|answer| answer.status == 200 && from <= answer.sent && answer.sent < to).count()
+        answers
+            .by_id
+            .values()
+            .filter(|answer| answer.status == 200 && from <= answer.sent && answer.sent < to)
+            .count()
     };
     let later = back + Duration::from_secs(2);
     ensure!(served(gone, gone + Duration::from_secs(1)) > 0, "the lease in hand is spent");

@@ -54,7 +54,8 @@ async fn nothing_is_lost_and_no_quota_is_exceeded_over_kills() -> anyhow::Result
     let mut answers = load.stop().await;
     println!("{} answers, {} broken off by kills", answers.by_id.len(), answers.failed);
     // 503 says that the authority is away and the lease in hand is spent; nothing else may go wrong.
-    let odd: Vec<_> = answers.kinds().into_keys().filter(|status| ![200, 429, 503].contains(status)).collect();
+    let odd: Vec<_> =
+        answers.kinds().into_keys().filter(|status| ![200, 429, 503].contains(status)).collect();
     assert!(odd.is_empty(), "SEED={seed} KILLS={kills}: answers with status {odd:?}");
     for caller in &callers[..2] {
         use_up(&machine, caller, port, &mut answers).await;
@@ -94,7 +95,8 @@ async fn use_up(machine: &Machine, caller: &Caller, port: u16, answers: &mut Ans
     eventually(&format!("the whole quota of {consumer} can be used"), USED_UP_WITHIN, || async {
         let mut nth = 0;
         loop {
-            let (id, answer) = load::request(&http, caller, port, nth).await.map_err(|error| format!("{error:#}"))?;
+            let (id, answer) =
+                load::request(&http, caller, port, nth).await.map_err(|error| format!("{error:#}"))?;
             let served = answer.status == 200;
             answers.lock().expect("nobody panics with it").note(&id, answer);
             if !served {

@@ -18,7 +18,15 @@ const PURE: [&str; 8] = [
     "analytics-query",
 ];
 const IMPURE: [&str; 9] = [
-    "tokio", "mio", "hyper", "axum", "reqwest", "clickhouse", "kube-client", "pingora-core", "pingora-proxy",
+    "tokio",
+    "mio",
+    "hyper",
+    "axum",
+    "reqwest",
+    "clickhouse",
+    "kube-client",
+    "pingora-core",
+    "pingora-proxy",
 ];
 /// Crates used outside their own component.
 const CONTRACTS: [&str; 3] = ["gateway-snapshot", "gateway-quota", "analytics-record"];
@@ -35,7 +43,14 @@ struct Graph {
 impl Graph {
     fn read() -> Self {
         let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"])
+            .args([
+                "metadata",
+                "--format-version",
+                "1",
+                "--locked",
+                "--filter-platform",
+                "x86_64-unknown-linux-gnu",
+            ])
             .current_dir(root())
             .output()
             .expect("cargo runs");
@@ -56,7 +71,8 @@ impl Graph {
                 (names[string(&node["id"])].to_owned(), to)
             })
             .collect();
-        let ours = array(&metadata["workspace_members"]).iter().map(|id| names[string(id)].to_owned()).collect();
+        let ours =
+            array(&metadata["workspace_members"]).iter().map(|id| names[string(id)].to_owned()).collect();
         Self { edges, ours }
     }
 

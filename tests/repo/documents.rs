@@ -24,7 +24,11 @@ fn links_between_documents_lead_somewhere() {
 
 /// Targets of inline Markdown links.
 fn links(text: &str) -> Vec<&str> {
-    text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|target| !target.is_empty()).collect()
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .filter(|target| !target.is_empty())
+        .collect()
 }
 
 fn normal(path: &Path) -> PathBuf {
@@ -42,7 +46,14 @@ fn normal(path: &Path) -> PathBuf {
 #[test]
 fn nothing_is_marked_as_unfinished() {
     // Written in two parts, so that this file does not find itself.
-    let marks = [["TO", "DO"], ["FIX", "ME"], ["XX", "X:"], ["todo", "!("], ["unimplemented", "!("], ["#[igno", "re"]];
+    let marks = [
+        ["TO", "DO"],
+        ["FIX", "ME"],
+        ["XX", "X:"],
+        ["todo", "!("],
+        ["unimplemented", "!("],
+        ["#[igno", "re"],
+    ];
     let mut found = Vec::new();
     for path in files() {
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();

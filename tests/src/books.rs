@@ -68,12 +68,24 @@ async fn one_record_each(machine: &Machine, answers: &Answers) -> anyhow::Result
     let mut recorded: BTreeMap<&str, u16> = BTreeMap::new();
     for row in &rows {
         ensure!(row.n == 1, "{row:?}: no disk was full, so every record is in detail");
-        ensure!(recorded.insert(&row.request_id, row.status).is_none(), "{} is recorded twice", row.request_id);
+        ensure!(
+            recorded.insert(&row.request_id, row.status).is_none(),
+            "{} is recorded twice",
+            row.request_id
+        );
     }
-    let missing: Vec<_> =
-        answers.by_id.iter().filter(|(id, answer)| recorded.get(id.as_str()) != Some(&answer.status)).collect();
+    let missing: Vec<_> = answers
+        .by_id
+        .iter()
+        .filter(|(id, answer)| recorded.get(id.as_str()) != Some(&answer.status))
+        .collect();
     let sample = &missing[..missing.len().min(10)];
-    ensure!(missing.is_empty(), "{} of {} answers have no record: {sample:?}", missing.len(), answers.by_id.len());
+    ensure!(
+        missing.is_empty(),
+        "{} of {} answers have no record: {sample:?}",
+        missing.len(),
+        answers.by_id.len()
+    );
     let pipeline = machine.analytics("/v1/pipeline").await?;
     for field in ["declared_lost", "conflicts"] {
         ensure!(pipeline[field] == 0, "{field} must be 0: {pipeline}");
@@ -117,9 +129,14 @@ async fn report_equals_records(machine: &Machine) -> anyhow::Result<()> {
     let reported = report["totals"]["requests"].as_u64().context("totals.requests")?;
     let to = report["complete_through"].as_str().context("complete_through")?;
     let stored = machine
-        .number(&format!("SELECT sum(n) FROM usage_records WHERE ts < parseDateTime64BestEffort('{to}', 6, 'UTC')"))
+        .number(&format!(
+            "SELECT sum(n) FROM usage_records WHERE ts < parseDateTime64BestEffort('{to}', 6, 'UTC')"
+        ))
         .await?;
-    ensure!(reported == stored, "the report counts {reported} requests before {to}, the table holds {stored}: {report}");
+    ensure!(
+        reported == stored,
+        "the report counts {reported} requests before {to}, the table holds {stored}: {report}"
+    );
     Ok(())
 }
 
@@ -130,12 +147,18 @@ async fn quota_equals_records(machine: &Machine, caller: &Caller, answers: &Answ
     if caller.period != "Year" {
         return windows_hold(caller, answers);
     }
-    ensure!(charged <= caller.quota, "{consumer}: {charged} units are charged, {} were allowed", caller.quota);
+    ensure!(
+        charged <= caller.quota,
+        "{consumer}: {charged} units are charged, {} were allowed",
+        caller.quota
+    );
     let served = answers.count(&consumer, 200) * if caller.unit == "Bytes" { 100 } else { 1 };
     ensure!(served <= charged, "{consumer}: {served} units were received, only {charged} are charged");
     eventually(&format!("the quota of {consumer} counts its records"), SETTLED_WITHIN, || async {
-        let quotas =
-            machine.analytics(&format!("/v1/quotas?consumer={consumer}")).await.map_err(|error| format!("{error:#}"))?;
+        let quotas = machine
+            .analytics(&format!("/v1/quotas?consumer={consumer}"))
+            .await
+            .map_err(|error| format!("{error:#}"))?;
         let all = quotas["quotas"].as_array().cloned().unwrap_or_default();
         match all.as_slice() {
             [one] if one["used"] == charged && one["unaccounted"] == 0 => Ok(()),
@@ -164,7 +187,8 @@ fn windows_hold(caller: &Caller, answers: &Answers) -> anyhow::Result<()> {
     ensure!(caller.period == "Minute", "only minutes and years are audited");
     let consumer = format!("shop/{}", caller.name);
     let mut minutes: BTreeMap<i64, u64> = BTreeMap::new();
-    for answer in answers.by_id.values().filter(|answer| answer.consumer == consumer && answer.status == 200) {
+    for answer in answers.by_id.values().filter(|answer| answer.consumer == consumer && answer.status == 200)
+    {
         let minute = |time: Timestamp| time.as_second().div_euclid(60);
         let (began, ended) = (minute(answer.sent - LEASES_OUTLIVE), minute(answer.received));
         if began == ended {

@@ -39,10 +39,7 @@ impl Example {
     /// Options of `turnpike up` for it.
     pub fn args(&self) -> Vec<PathBuf> {
         let options = ["up", "--listen", "127.0.0.1:0"].map(PathBuf::from);
-        let named = [
-            ("--demo", self.root.path().join("traffic.json")),
-            ("--state", self.state()),
-        ];
+        let named = [("--demo", self.root.path().join("traffic.json")), ("--state", self.state())];
         let mut args = Vec::from(options);
         args.extend(named.into_iter().flat_map(|(name, path)| [PathBuf::from(name), path]));
         args.push(self.root.path().join("shop"));

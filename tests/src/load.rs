@@ -51,7 +51,8 @@ pub struct Load {
 impl Answers {
     /// How many answers had this status.
     pub fn count(&self, consumer: &str, status: u16) -> u64 {
-        self.by_id.values().filter(|answer| answer.consumer == consumer && answer.status == status).count() as u64
+        self.by_id.values().filter(|answer| answer.consumer == consumer && answer.status == status).count()
+            as u64
     }
 
     /// Answers by status.

@@ -143,7 +143,8 @@ impl Machine {
 
     /// Whether this user may mount a disk for [`Setup::small_disk`].
     pub fn can_mount() -> bool {
-        let tried = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+        let tried =
+            Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
         tried.is_ok_and(|output| output.status.success())
     }
 
@@ -163,7 +164,8 @@ impl Machine {
     pub fn expect_line(&self, part: &str, within: Duration) -> anyhow::Result<String> {
         let end = std::time::Instant::now() + within;
         let mut seen = Vec::new();
-        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(std::time::Instant::now())) {
+        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(std::time::Instant::now()))
+        {
             if line.contains(part) {
                 return Ok(line);
             }
@@ -192,7 +194,9 @@ impl Machine {
             kill(*pid, "KILL");
         }
         let _ = child.wait();
-        until("all parts are gone", STOPPED_WITHIN, || parts.iter().all(|pid| !Path::new("/proc").join(pid.to_string()).exists()));
+        until("all parts are gone", STOPPED_WITHIN, || {
+            parts.iter().all(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+        });
     }
 
     /// Process id of `turnpike up`.

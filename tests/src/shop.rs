@@ -78,9 +78,14 @@ spec:
     }
 }
 
-/// Gateway, route, product and authentication; the route takes `/` on any host.
-pub fn gateway(listener: u16, upstream: u16, callers: &[Caller]) -> String {
-    let plans = callers.iter().fold(String::new(), |text, caller| text + "    - { name: " + caller.name + " }\n");
+/// Gateway and upstream `upstream`, without routes; anyone may call.
+pub fn open_gateway(http: u16, https: Option<u16>, upstream: u16) -> String {
+    let tls = https.map_or_else(String::new, |port| {
+        format!(
+            "    - name: https\n      port: {port}\n      protocol: HTTPS\n      \
+             tls: {{ certificateRefs: [{{ name: tls }}] }}\n"
+        )
+    });
     format!(
         r"apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
@@ -93,8 +98,8 @@ metadata: {{ name: web, namespace: shop }}
 spec:
   gatewayClassName: turnpike
   listeners:
-    - {{ name: http, port: {listener}, protocol: HTTP }}
----
+    - {{ name: http, port: {http}, protocol: HTTP }}
+{tls}---
 apiVersion: v1
 kind: Service
 metadata: {{ name: upstream, namespace: shop }}
@@ -111,7 +116,17 @@ metadata:
 addressType: IPv4
 ports: [{{ name: http, port: {upstream} }}]
 endpoints: [{{ addresses: [127.0.0.1], conditions: {{ ready: true }} }}]
----
+"
+    )
+}
+
+/// Gateway, route, product and authentication; the route takes `/` on any host.
+pub fn gateway(listener: u16, upstream: u16, callers: &[Caller]) -> String {
+    let plans =
+        callers.iter().fold(String::new(), |text, caller| text + "    - { name: " + caller.name + " }\n");
+    let open = open_gateway(listener, None, upstream);
+    format!(
+        r"{open}---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {{ name: all, namespace: shop }}

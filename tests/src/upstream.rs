@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Path;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 
 /// A running upstream on a port of its own.
 #[derive(Debug, Clone)]
@@ -17,7 +18,8 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Starts it. `/bytes/N` answers with N bytes, `/delay/MS` after that time, everything else with `ok`.
+    /// Starts it. `/bytes/N` answers with N bytes, `/delay/MS` after that time, `/ws`
+    /// echoes messages, everything else with `ok`.
     pub async fn start() -> anyhow::Result<Self> {
         let seen = Arc::new(AtomicU64::new(0));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -30,6 +32,7 @@ impl Upstream {
                 axum::routing::any(|Path(count): Path<usize>, _: Bytes| async move { "x".repeat(count) }),
             )
             .route("/delay/{ms}", axum::routing::any(|Path(ms): Path<u64>, _: Bytes| delay(ms)))
+            .route("/ws", axum::routing::any(|upgrade: WebSocketUpgrade| async { upgrade.on_upgrade(echo) }))
             .fallback(|_: Bytes| async { "ok" })
             .layer(axum::middleware::from_fn(move |request, next: axum::middleware::Next| {
                 counter.fetch_add(1, Ordering::Relaxed);
@@ -53,4 +56,12 @@ impl Upstream {
 async fn delay(ms: u64) -> &'static str {
     tokio::time::sleep(Duration::from_millis(ms)).await;
     "late"
+}
+
+async fn echo(mut socket: WebSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        if socket.send(message).await.is_err() {
+            return;
+        }
+    }
 }

@@ -16,7 +16,10 @@ fn compare(page: &str, text: &str) {
         std::fs::write(&path, text).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == text, "docs/reference/{page} is stale: UPDATE_GOLDEN=1 cargo test -p analytics-record");
+    assert!(
+        committed == text,
+        "docs/reference/{page} is stale: UPDATE_GOLDEN=1 cargo test -p analytics-record"
+    );
 }
 
 #[test]

@@ -31,7 +31,10 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
         count => format!(
             "{}\n{}",
             compiled.problems.join("\n"),
-            paint(Style::Bad, &format!("{}: {count} problem{}", args.dir.display(), if count == 1 { "" } else { "s" }))
+            paint(
+                Style::Bad,
+                &format!("{}: {count} problem{}", args.dir.display(), if count == 1 { "" } else { "s" })
+            )
         ),
     })?;
     Ok(if compiled.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

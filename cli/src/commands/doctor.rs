@@ -73,7 +73,12 @@ fn resources(info: &RunInfo) -> Vec<Check> {
     let compiled = match compile_folder(&info.resources) {
         Ok(compiled) => compiled,
         Err(error) => {
-            return vec![Check::new("resources", false, format!("{error:#}"), "make the folder readable again")];
+            return vec![Check::new(
+                "resources",
+                false,
+                format!("{error:#}"),
+                "make the folder readable again",
+            )];
         }
     };
     let mut checks = Vec::new();
@@ -81,13 +86,23 @@ fn resources(info: &RunInfo) -> Vec<Check> {
         checks.push(Check::new("resources", false, problem, "correct the line that is named"));
     }
     if checks.is_empty() {
-        checks.push(Check::new("resources", true, format!("nothing wrong in {}", info.resources.display()), ""));
+        checks.push(Check::new(
+            "resources",
+            true,
+            format!("nothing wrong in {}", info.resources.display()),
+            "",
+        ));
     }
     let now = jiff::Timestamp::now().as_second();
     for (name, certificate) in &compiled.snapshot.certificates {
         let days = (certificate.not_after - now).div_euclid(86_400);
         let found = format!("{name} (serial {}) ends in {days} days", certificate.serial);
-        checks.push(Check::new("certificate", days >= CERTIFICATE_DAYS, found, "renew the certificate in its Secret"));
+        checks.push(Check::new(
+            "certificate",
+            days >= CERTIFICATE_DAYS,
+            found,
+            "renew the certificate in its Secret",
+        ));
     }
     checks
 }
@@ -97,7 +112,12 @@ fn disk(state: &State) -> Check {
         Ok(stat) => {
             let free = stat.f_bavail * stat.f_frsize;
             let found = format!("{} MiB free", free / 1024 / 1024);
-            Check::new("disk", free >= MIN_FREE_BYTES, found, "free space, or move the state folder with --state")
+            Check::new(
+                "disk",
+                free >= MIN_FREE_BYTES,
+                found,
+                "free space, or move the state folder with --state",
+            )
         }
         Err(error) => Check::new("disk", false, error.to_string(), "check the state folder's permissions"),
     }
@@ -148,18 +168,37 @@ async fn pipeline(analytics: &Analytics) -> Vec<Check> {
             format!("version {}", pipeline["store"]["version"].as_str().unwrap_or("unknown")),
             "see log/engine.log in the state folder; records are kept in the spool meanwhile",
         ),
-        Check::new("records", lag.is_some_and(|lag| lag <= MAX_LAG_MS), behind(lag), "check the store; nothing is lost meanwhile"),
-        Check::new("losses", lost == 0, format!("{lost} records declared lost"), "look for the gateway whose spool was deleted"),
-        Check::new("segments", conflicts == 0, format!("{conflicts} conflicts"), "keep the spool and report this: it must not happen"),
+        Check::new(
+            "records",
+            lag.is_some_and(|lag| lag <= MAX_LAG_MS),
+            behind(lag),
+            "check the store; nothing is lost meanwhile",
+        ),
+        Check::new(
+            "losses",
+            lost == 0,
+            format!("{lost} records declared lost"),
+            "look for the gateway whose spool was deleted",
+        ),
+        Check::new(
+            "segments",
+            conflicts == 0,
+            format!("{conflicts} conflicts"),
+            "keep the spool and report this: it must not happen",
+        ),
     ];
     for gateway in pipeline["gateways"].as_array().into_iter().flatten() {
         if gateway["degraded"] == Value::Bool(true) {
-            let found = format!("the spool of {} keeps counts only", gateway["hostname"].as_str().unwrap_or("?"));
+            let found =
+                format!("the spool of {} keeps counts only", gateway["hostname"].as_str().unwrap_or("?"));
             checks.push(Check::new("spool", false, found, "free disk space, or bring the store back"));
         }
         let damaged = gateway["quarantined"].as_u64().unwrap_or_default();
         if damaged > 0 {
-            let found = format!("{damaged} damaged files in the spool of {}", gateway["hostname"].as_str().unwrap_or("?"));
+            let found = format!(
+                "{damaged} damaged files in the spool of {}",
+                gateway["hostname"].as_str().unwrap_or("?")
+            );
             let cure = "see log/gateway.log for what was in them, check the disk, then empty the spool's quarantine folder";
             checks.push(Check::new("spool", false, found, cure));
         }
@@ -179,5 +218,10 @@ async fn alerts(analytics: &Analytics) -> Vec<Check> {
         analytics.json("/v1/alerts", &[("state", "failed".to_owned()), ("limit", "5".to_owned())]).await;
     let count = failed.ok().and_then(|all| all["alerts"].as_array().map(Vec::len)).unwrap_or_default();
     let found = if count == 0 { "all delivered".to_owned() } else { format!("{count} not delivered") };
-    vec![Check::new("alerts", count == 0, found, "check the receiver's address and secret in the AlertPolicy")]
+    vec![Check::new(
+        "alerts",
+        count == 0,
+        found,
+        "check the receiver's address and secret in the AlertPolicy",
+    )]
 }

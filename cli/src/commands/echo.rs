@@ -36,7 +36,10 @@ pub(crate) struct Args {
     print: bool,
 }
 
-pub(crate) async fn run(args: Args, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    args: Args,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(args.listen).await?;
     super::print_ready(listener.local_addr()?)?;
     axum::serve(listener, router(args.name, args.print)).with_graceful_shutdown(shutdown).await?;

@@ -45,7 +45,9 @@ pub(crate) struct Args {
 
 fn parse_header(text: &str) -> Result<(String, String), String> {
     match text.split_once(':') {
-        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
         _ => Err(format!("`{text}` is not of the form `Name: value`")),
     }
 }
@@ -80,7 +82,8 @@ fn join(findings: &[gateway_snapshot::Finding]) -> String {
 
 fn published(state: &Path) -> anyhow::Result<Snapshot> {
     let path = State::open(state)?.path("snapshot.json");
-    let text = std::fs::read(&path)
-        .with_context(|| format!("{} is missing: name a folder with --dir, or run `turnpike up`", path.display()))?;
+    let text = std::fs::read(&path).with_context(|| {
+        format!("{} is missing: name a folder with --dir, or run `turnpike up`", path.display())
+    })?;
     serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
 }

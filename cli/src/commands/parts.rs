@@ -17,9 +17,9 @@ fn token() -> anyhow::Result<String> {
 
 /// `LISTENER=SOCKET`: a listener's port as the resources have it, and the port to bind for it.
 pub(crate) fn port_pair(text: &str) -> Result<(u16, u16), String> {
-    let pair = text.split_once('=').and_then(|(listener, socket)| {
-        Some((listener.parse().ok()?, socket.parse().ok()?))
-    });
+    let pair = text
+        .split_once('=')
+        .and_then(|(listener, socket)| Some((listener.parse().ok()?, socket.parse().ok()?)));
     pair.ok_or_else(|| "write two ports with `=` between them, such as 443=8443".to_owned())
 }
 

@@ -126,12 +126,14 @@ pub(crate) fn table(report: &Report) -> String {
     let counts = ["requests", "refused", "errors", "request_bytes", "response_bytes"];
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    let header = leading.iter().map(String::as_str).chain(counts).map(|name| name.replace('_', " ").to_uppercase());
+    let header =
+        leading.iter().map(String::as_str).chain(counts).map(|name| name.replace('_', " ").to_uppercase());
     table.set_header(header);
     for row in &report.rows {
         table.add_row(leading.iter().map(String::as_str).chain(counts).map(|name| cell(row.get(name))));
     }
-    let totals = leading.iter().enumerate().map(|(i, _)| if i == 0 { "total".to_owned() } else { String::new() });
+    let totals =
+        leading.iter().enumerate().map(|(i, _)| if i == 0 { "total".to_owned() } else { String::new() });
     table.add_row(totals.chain(counts.iter().map(|name| cell(report.totals.get(*name)))));
     for column in leading.len()..leading.len() + counts.len() {
         if let Some(column) = table.column_mut(column) {

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
 use crate::state::write_private;
@@ -40,7 +40,8 @@ impl DevelopmentCa {
             write_private(&certificate, made.pem().as_bytes())?;
         }
         let damaged = || format!("the development CA in {} is damaged; delete that folder", folder.display());
-        let pair = KeyPair::from_pem(&fs::read_to_string(&key).with_context(damaged)?).with_context(damaged)?;
+        let pair =
+            KeyPair::from_pem(&fs::read_to_string(&key).with_context(damaged)?).with_context(damaged)?;
         let issuer =
             Issuer::from_ca_cert_pem(&fs::read_to_string(&certificate)?, pair).with_context(damaged)?;
         Ok(Self { folder: folder.to_path_buf(), issuer })
@@ -71,7 +72,13 @@ impl DevelopmentCa {
         Ok(secret)
     }
 
-    fn issue(&self, namespace: &str, name: &str, hosts: &[String], now: SystemTime) -> anyhow::Result<String> {
+    fn issue(
+        &self,
+        namespace: &str,
+        name: &str,
+        hosts: &[String],
+        now: SystemTime,
+    ) -> anyhow::Result<String> {
         let mut params = CertificateParams::new(hosts.to_vec())
             .with_context(|| format!("cannot issue a certificate for {}", hosts.join(", ")))?;
         params.distinguished_name = named(hosts.first().map_or("localhost", String::as_str));

@@ -129,7 +129,11 @@ impl Traffic {
         Ok(builder.build()?)
     }
 
-    fn request(&self, client: &reqwest::Client, requests: &Requests) -> anyhow::Result<reqwest::RequestBuilder> {
+    fn request(
+        &self,
+        client: &reqwest::Client,
+        requests: &Requests,
+    ) -> anyhow::Result<reqwest::RequestBuilder> {
         let (scheme, port) = if requests.tls { ("https", self.https_port) } else { ("http", self.http_port) };
         let url = Url::parse(&format!("{scheme}://{}:{port}{}", self.host, requests.path))?;
         let mut request = client.request(Method::from_bytes(requests.method.as_bytes())?, url);
@@ -188,7 +192,11 @@ pub(crate) async fn run(
 }
 
 /// Prints alerts as they arrive; with `once`, the first is enough.
-async fn tell_alerts(analytics: &Analytics, alerts: &mut mpsc::Receiver<Value>, once: bool) -> anyhow::Result<()> {
+async fn tell_alerts(
+    analytics: &Analytics,
+    alerts: &mut mpsc::Receiver<Value>,
+    once: bool,
+) -> anyhow::Result<()> {
     loop {
         let within = if once { ALERT_WITHIN } else { Duration::MAX };
         match timeout(within, alerts.recv()).await {

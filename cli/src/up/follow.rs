@@ -20,7 +20,11 @@ pub(crate) fn report(outcome: &Outcome) -> anyhow::Result<()> {
 }
 
 /// Waits until the gateway serves what was published, or says why it does not.
-pub(crate) async fn confirm(publisher: &Publisher, admin: &Analytics, outcome: &Outcome) -> anyhow::Result<()> {
+pub(crate) async fn confirm(
+    publisher: &Publisher,
+    admin: &Analytics,
+    outcome: &Outcome,
+) -> anyhow::Result<()> {
     let Some(version) = &outcome.version else {
         let told = format!("  {} alerts, prices and names updated", paint(Style::Good, "✓"));
         return if outcome.catalog { say(&told) } else { Ok(()) };
@@ -38,7 +42,11 @@ pub(crate) async fn confirm(publisher: &Publisher, admin: &Analytics, outcome: &
         ));
     }
     for error in &answer.errors {
-        say(&format!("  {} the gateway refused version {}: {error}", paint(Style::Bad, "✗"), short(version)))?;
+        say(&format!(
+            "  {} the gateway refused version {}: {error}",
+            paint(Style::Bad, "✗"),
+            short(version)
+        ))?;
     }
     Ok(())
 }

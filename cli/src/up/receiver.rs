@@ -35,7 +35,9 @@ pub(crate) async fn listen(receiver: &Receiver) -> anyhow::Result<mpsc::Receiver
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
-    tokio::net::TcpListener::bind(address).await.with_context(|| format!("cannot receive alerts on {address}"))
+    tokio::net::TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot receive alerts on {address}"))
 }
 
 async fn receive(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> StatusCode {

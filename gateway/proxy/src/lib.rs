@@ -4,6 +4,7 @@
 //! one usage record for it. Decisions about requests are not made here, and nothing here knows Kubernetes.
 
 mod admin;
+mod announce;
 mod clock;
 mod config;
 #[cfg(fuzzing)]

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
+use crate::announce;
 use crate::clock::{Clock, wall_us};
 use crate::config::Config;
 use crate::handler::Gateway;
@@ -72,6 +73,7 @@ pub struct Process {
     reload: Part,
     leases: Part,
     shipper: Part,
+    announcer: Part,
     sealing: Sealing,
     stop_sealing: CancellationToken,
     endpoint: Part,
@@ -112,18 +114,17 @@ impl Process {
         let leases = Arc::new(Leases::new(&spool, clock.clone(), options.analytics.is_some()));
         let in_flight = Arc::<InFlight>::default();
         let (otlp, endpoint) = watch::channel(None);
-        let shared = Arc::new(Shared::new(
-            empty_config(),
-            Parts {
-                spool: spool.clone(),
-                clock,
-                leases: Arc::clone(&leases),
-                in_flight: Arc::clone(&in_flight),
-                spans: Spans::start(endpoint),
-                access_log: AccessLog::start().map_err(Error::Thread)?,
-            },
-        ));
-        let (stop_sealing, seal_age) = (CancellationToken::new(), Arc::<SealAge>::default());
+        let parts = Parts {
+            spool: spool.clone(),
+            clock,
+            leases: Arc::clone(&leases),
+            in_flight: Arc::clone(&in_flight),
+            spans: Spans::start(endpoint),
+            access_log: AccessLog::start().map_err(Error::Thread)?,
+        };
+        let shared = Arc::new(Shared::new(empty_config(), parts));
+        let (stop_sealing, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+        let seal_age = Arc::<SealAge>::default();
         let sealing = seal(sealer, Arc::clone(&seal_age), stop_sealing.clone()).map_err(Error::Thread)?;
         let service = options.analytics.as_ref().map(Service::new).transpose()?;
         let (down, shutdown) = watch::channel(false);
@@ -141,11 +142,10 @@ impl Process {
             open: Arc::clone(&server.open),
             token: options.admin_token.clone(),
         });
-        let stop_admin = CancellationToken::new();
+        let (kill, tracker) = (server.kill.clone(), server.tracker.clone());
         let (admin_address, admin_task) = admin::serve(options.admin, Arc::clone(&admin), stop_admin.clone())
             .await
             .map_err(|problem| Error::Admin { address: options.admin, problem })?;
-        let (kill, tracker) = (server.kill.clone(), server.tracker.clone());
         let mut reload = Reload {
             shared: Arc::clone(&shared),
             ports: Ports::new(server, options.address, options.reuse_port),
@@ -160,7 +160,7 @@ impl Process {
         let source = FileSource::new(&options.snapshot);
         Ok(Self {
             shared,
-            admin,
+            admin: Arc::clone(&admin),
             admin_address,
             drain_delay: options.drain_delay,
             down,
@@ -168,6 +168,7 @@ impl Process {
             tracker,
             reload: Part::spawn(|stop| reload.run(source, stop)),
             leases: lease_part(leases, service.clone(), in_flight),
+            announcer: announcer_part(Arc::clone(&admin), service.clone()),
             shipper: shipper_part(spool, service, seal_age),
             sealing,
             stop_sealing,
@@ -208,6 +209,7 @@ impl Process {
         self.stop_sealing.cancel();
         self.sealing.closed().await;
         self.shipper.end().await;
+        self.announcer.end().await;
         let _ = tokio::time::timeout(LAST_ANSWERS, self.endpoint.end()).await;
         tracing::info!("drained");
     }
@@ -245,6 +247,15 @@ fn lease_part(leases: Arc<Leases>, service: Option<Service>, in_flight: Arc<InFl
     Part::spawn(|stop| async move {
         match service {
             Some(service) => leases.run(service, in_flight, stop).await,
+            None => stop.cancelled().await,
+        }
+    })
+}
+
+fn announcer_part(admin: Arc<Admin>, service: Option<Service>) -> Part {
+    Part::spawn(|stop| async move {
+        match service {
+            Some(service) => announce::run(admin, service, stop).await,
             None => stop.cancelled().await,
         }
     })

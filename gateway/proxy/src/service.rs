@@ -56,6 +56,17 @@ impl Service {
         self.send(request).await
     }
 
+    /// Sends `body` as JSON; the answer is its status alone.
+    pub(crate) async fn tell<B: Serialize>(&self, path: &str, body: &B) -> Result<(), ServiceError> {
+        let request = self.client.post(self.url(path)).json(body).timeout(PATIENCE);
+        let answer = request.bearer_auth(&self.options.token).send().await.map_err(ServiceError::Away)?;
+        if answer.status().is_success() {
+            Ok(())
+        } else {
+            Err(ServiceError::Status(answer.status().as_u16()))
+        }
+    }
+
     /// Sends a sealed segment.
     pub(crate) async fn put<A: DeserializeOwned>(
         &self,

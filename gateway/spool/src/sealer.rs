@@ -86,7 +86,8 @@ impl Sealer {
         let now_us = self.shared.clock.observe(wall_us);
         let mut report = Report::default();
         self.finish_ended(&mut report);
-        let mut degraded = false;
+        // Also when nothing is due at this moment: what comes next would lose its detail.
+        let mut degraded = self.flavour() == Flavour::Aggregate;
         for index in 0..self.live.len() {
             let mark = self.shared.shards[index].peek();
             if self.due(index, mark, now_us) {
@@ -277,7 +278,8 @@ pub(crate) fn remove_epoch(shared: &Shared, epoch: u32) -> std::io::Result<()> {
     let vfs = &*shared.machine.vfs;
     let dir = shared.layout.epoch_dir(epoch);
     let files = match vfs.list(&dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        // An earlier attempt got this far.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return vfs.sync_dir(&shared.layout.epochs()),
         files => files?,
     };
     for file in files {

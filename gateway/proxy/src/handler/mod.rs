@@ -241,6 +241,7 @@ impl ProxyHttp for Handler {
             ctx.ending.aborted = (begun && !ctx.ending.refused) || left;
             tracing::debug!(%error, "a request did not end well");
         }
+        eprintln!("DBGEND {error:?} {:?}", ctx.ending);
         let tunnel = ctx.facts.as_ref().is_some_and(|facts| facts.upgrade);
         if error.is_none() && ctx.exchange.is_some() && !tunnel {
             self.shared.metrics.late_records.inc();

@@ -88,7 +88,7 @@ impl Service {
     pub(crate) fn accounts(&self) -> (u64, u64, usize) {
         let inner = self.inner.lock().unwrap();
         inner.authority.accounts().fold((0, 0, 0), |(settled, leased, leases), account| {
-            (settled + account.settled, leased + account.leased, leases + account.leases as usize)
+            (settled + account.settled, leased + account.leased, leases + account.leases)
         })
     }
 

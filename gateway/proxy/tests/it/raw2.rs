@@ -9,6 +9,8 @@ pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const GOAWAY: u8 = 7;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const ACK: u8 = 1;
 /// The stream and the header end with this frame.
 const END: u8 = 5;
 
@@ -31,8 +33,12 @@ impl Raw2 {
     }
 
     pub(crate) async fn send(&mut self, kind: u8, stream: u32, payload: &[u8]) {
+        self.write(kind, if kind == HEADERS { END } else { 0 }, stream, payload).await;
+    }
+
+    async fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-        frame.extend([kind, if kind == HEADERS { END } else { 0 }]);
+        frame.extend([kind, flags]);
         frame.extend(stream.to_be_bytes());
         frame.extend(payload);
         self.0.write_all(&frame).await.unwrap();
@@ -45,6 +51,9 @@ impl Raw2 {
         let [a, b, c, kind, flags, stream @ ..] = header;
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
         self.0.read_exact(&mut payload).await.ok()?;
+        if kind == PING && flags & ACK == 0 {
+            self.write(PING, ACK, 0, &payload).await;
+        }
         Some(Frame { kind, flags, stream: u32::from_be_bytes(stream) })
     }
 }
