@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CONSOLE := dashboards/console
 BIN = $(shell cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/turnpike
 
-.PHONY: help up test test-rust lint fmt golden engine console deny setup partners chaos fuzz clean
+.PHONY: help up test test-rust lint fmt golden engine console deny setup partners chaos fuzz
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -15,6 +15,7 @@ up: engine console ## build and start everything with examples/shop and demo tra
 test: setup engine console partners lint test-rust deny ## all tests
 
 test-rust:
+	cargo build -p turnpike
 	cargo test --workspace
 
 lint:
@@ -25,7 +26,7 @@ fmt: ## format all Rust code
 	cargo fmt --all
 
 golden: ## rewrite generated files and golden outputs; read the difference before you commit it
-	UPDATE_GOLDEN=1 INSTA_UPDATE=always cargo test --workspace
+	UPDATE_GOLDEN=1 UPDATE_GENERATED=1 INSTA_UPDATE=always cargo test --workspace
 
 engine: ## fetch the embedded ClickHouse engine
 	./analytics/engine/fetch.sh

@@ -9,4 +9,4 @@ if ! "$tools/bin/cargo-deny" --version 2>/dev/null | grep -qx "cargo-deny $versi
     echo "building cargo-deny $version (once)"
     cargo install cargo-deny --version "$version" --locked --root "$tools"
 fi
-"$tools/bin/cargo-deny" --offline --locked check licenses bans sources
+"$tools/bin/cargo-deny" --locked check licenses bans sources

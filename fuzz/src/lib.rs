@@ -75,5 +75,5 @@ pub fn exchange(prepared: &Arc<Prepared>, head: &RequestHead<'_>, headers: &Head
 }
 
 fn holder() -> Holder {
-    Holder::new(HolderConfig::new("fuzz".into(), 1), Mono::ZERO)
+    Holder::new(HolderConfig::new("fuzz", 1), Mono::ZERO)
 }

@@ -30,7 +30,8 @@ impl Shop {
         let upstream = Upstream::start().await?;
         let port = free_port();
         let plan = "planRef: { name: late }";
-        let expired = shop::callers(&callers).replace(plan, &format!("{plan}\n  notAfter: 2020-01-01T00:00:00Z"));
+        let expired =
+            shop::callers(&callers).replace(plan, &format!("{plan}\n  notAfter: 2020-01-01T00:00:00Z"));
         let machine = Setup::new()
             .file("gateway.yaml", shop::gateway(port, upstream.port(), &callers))
             .file("callers.yaml", expired)
@@ -83,15 +84,32 @@ fn mistakes() -> anyhow::Result<Vec<(String, &'static str)>> {
     parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let expired = parameters.self_signed(&own)?;
     let plan = |name: &str, spec: &str| {
-        format!("apiVersion: turnpike.dev/v1alpha1\nkind: Plan\nmetadata: {{ name: {name}, namespace: shop }}\nspec: {spec}\n")
+        format!(
+            "apiVersion: turnpike.dev/v1alpha1\nkind: Plan\nmetadata: {{ name: {name}, namespace: shop }}\nspec: {spec}\n"
+        )
     };
     Ok(vec![
         ("a: [1, 2\nb: 3\n".to_owned(), "zz-bad.yaml:2:2: error: not valid YAML"),
-        (plan("gold", "{ quotta: [] }"), "zz-bad.yaml:4:9: error: Plan shop/gold: spec.quotta: unknown field; did you mean quotas?"),
-        (plan("alice", "{}"), "Plan shop/alice: metadata.name: there is already a Plan shop/alice, at callers.yaml:"),
-        (tls_gateway(free_port()), "Gateway shop/bad: listener https: not ResolvedRefs (InvalidCertificateRef)"),
-        (tls_gateway(free_port()) + &secret(&valid, &other), "`tls.key` does not belong to the first certificate in `tls.crt`"),
-        (tls_gateway(free_port()) + &secret(&expired, &own), "warning: Gateway shop/bad: listener https: certificate shop/bad has expired"),
+        (
+            plan("gold", "{ quotta: [] }"),
+            "zz-bad.yaml:4:9: error: Plan shop/gold: spec.quotta: unknown field; did you mean quotas?",
+        ),
+        (
+            plan("alice", "{}"),
+            "Plan shop/alice: metadata.name: there is already a Plan shop/alice, at callers.yaml:",
+        ),
+        (
+            tls_gateway(free_port()),
+            "Gateway shop/bad: listener https: not ResolvedRefs (InvalidCertificateRef)",
+        ),
+        (
+            tls_gateway(free_port()) + &secret(&valid, &other),
+            "`tls.key` does not belong to the first certificate in `tls.crt`",
+        ),
+        (
+            tls_gateway(free_port()) + &secret(&expired, &own),
+            "warning: Gateway shop/bad: listener https: certificate shop/bad has expired",
+        ),
     ])
 }
 
@@ -104,7 +122,9 @@ async fn mistakes_in_files_are_told_by_line_and_change_nothing_else() -> anyhow:
     }
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let port = taken.local_addr()?.port();
-    let listener = tls_gateway(port).replace("HTTPS", "HTTP").replace("      tls: { certificateRefs: [{ name: bad }] }\n", "");
+    let listener = tls_gateway(port)
+        .replace("HTTPS", "HTTP")
+        .replace("      tls: { certificateRefs: [{ name: bad }] }\n", "");
     shop.told(&listener, "listener shop/bad/https").await?;
     let doctor = shop.machine.run(&["doctor"])?;
     ensure!(doctor.status.code().is_some(), "{doctor:?}");
@@ -163,11 +183,17 @@ async fn bad_requests_are_refused_with_a_record_and_reach_nobody() -> anyhow::Re
     ];
     for request in &malformed {
         let answer = raw(shop.port, request.as_bytes()).await.with_context(|| request.clone())?;
-        ensure!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("\"reason\":\"malformed_request\""), "{request:?}: {answer}");
+        ensure!(
+            answer.starts_with("HTTP/1.1 400 ") && answer.contains("\"reason\":\"malformed_request\""),
+            "{request:?}: {answer}"
+        );
     }
     let answer = raw(shop.port, head(&format!("X-A: {}\r\n", "x".repeat(1 << 20))).as_bytes()).await;
     // So much of it is left unread that the answer may be lost with the connection.
-    ensure!(answer.as_ref().map_or(true, |text| text.is_empty() || text.starts_with("HTTP/1.1 431 ")), "{answer:?}");
+    ensure!(
+        answer.as_ref().map_or(true, |text| text.is_empty() || text.starts_with("HTTP/1.1 431 ")),
+        "{answer:?}"
+    );
 
     let http = load::client();
     let url = format!("http://127.0.0.1:{}/", shop.port);
@@ -199,9 +225,13 @@ async fn bad_requests_are_refused_with_a_record_and_reach_nobody() -> anyhow::Re
 async fn a_state_folder_in_use_is_named() -> anyhow::Result<()> {
     let _turn = turn().await;
     let shop = Shop::start().await?;
-    let output = shop.machine.run(&["up", &shop.machine.folder().display().to_string(), "--listen", "127.0.0.1:0"])?;
+    let output =
+        shop.machine.run(&["up", &shop.machine.folder().display().to_string(), "--listen", "127.0.0.1:0"])?;
     let text = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(1) && text.contains("another `turnpike up` uses the state folder"), "{text}");
+    ensure!(
+        output.status.code() == Some(1) && text.contains("another `turnpike up` uses the state folder"),
+        "{text}"
+    );
     eventually("the first one serves on", Duration::from_secs(5), || async {
         shop.serves().await.map_err(|error| format!("{error:#}"))
     })

@@ -179,6 +179,11 @@ async fn changes_fail_no_request_and_cut_no_websocket() -> anyhow::Result<()> {
     stop.store(true, Ordering::Relaxed);
     let sent = workers.join_all().await.into_iter().sum::<anyhow::Result<u64>>()?;
     println!("{changes} changes in {took:?}, {sent} requests");
-    ensure!(failures.load(Ordering::Relaxed) == 0, "{} requests failed\n{}", failures.load(Ordering::Relaxed), machine.logs());
+    ensure!(
+        failures.load(Ordering::Relaxed) == 0,
+        "{} requests failed\n{}",
+        failures.load(Ordering::Relaxed),
+        machine.logs()
+    );
     Ok(())
 }

@@ -39,7 +39,8 @@ async fn running_requests_complete_and_the_next_start_goes_on() -> anyhow::Resul
     let status = machine.down();
     ensure!(status.is_some_and(|status| status.code() == Some(0)), "{status:?}");
     ensure!(slow.await?? == "late", "the whole answer");
-    let left: Vec<_> = parts.iter().filter(|pid| std::path::Path::new("/proc").join(pid.to_string()).exists()).collect();
+    let left: Vec<_> =
+        parts.iter().filter(|pid| std::path::Path::new("/proc").join(pid.to_string()).exists()).collect();
     ensure!(left.is_empty(), "{left:?} outlived it");
     ensure!(load::request(&http, &callers[0], port, 0).await.is_err(), "the port is closed");
 

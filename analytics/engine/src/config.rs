@@ -1,8 +1,8 @@
 //! The engine's configuration files: who may do what, and how much of the machine it may use.
 //!
 //! In: limits. Out: two XML files in the data folder. The one user is granted what a store needs and none of the engine's
-//! ways to reach files, hosts or programs (`file()`, `url()`, `remote()`, table engines of that sort): the setting
-//! `readonly` would not stop those.
+//! ways to reach files, hosts or programs that need a grant (table functions and engines of that sort): the setting
+//! `readonly` would not stop those. What needs no grant, such as the function `file`, is stopped by [`crate::confine`].
 
 use std::fs;
 use std::io;

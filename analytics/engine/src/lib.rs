@@ -9,6 +9,7 @@
 
 mod auth;
 mod config;
+mod confine;
 mod encoding;
 mod failure;
 mod ffi;
@@ -29,6 +30,7 @@ mod server;
 mod statement;
 mod store;
 
+pub use confine::confine;
 pub use ffi::LoadError;
 pub use locate::{ENGINE_VERSION, LocateError, default_library, locate};
 pub use options::{Limits, Options};

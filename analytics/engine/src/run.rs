@@ -41,6 +41,9 @@ pub enum Error {
     /// Another process holds the data folder, or it cannot be used.
     #[error("{0}")]
     Folder(String),
+    /// The kernel refuses to confine the process.
+    #[error("cannot confine the engine to its data folder: {0}")]
+    Confine(String),
     /// The engine does not open the data folder.
     #[error("{0}")]
     Boot(String),

@@ -199,7 +199,9 @@ impl Ingest {
         match self.held.get(&name) {
             Some(held) if held.alarmed => SegmentState::Conflict,
             Some(_) => SegmentState::Held,
-            None if self.streams.get(&name.stream).is_some_and(|s| s.is_audited(name.seq)) => SegmentState::Audited,
+            None if self.streams.get(&name.stream).is_some_and(|s| s.is_audited(name.seq)) => {
+                SegmentState::Audited
+            }
             None => SegmentState::Unknown,
         }
     }
@@ -210,7 +212,8 @@ impl Ingest {
             let stream = self.streams.entry(segment.name.stream).or_default();
             // What the service holds is not lost, whatever became of the file.
             if !self.held.contains_key(&segment.name) && stream.lose(segment.name.seq) {
-                self.actions.push_back(Action::Alarm { name: segment.name, what: Alarm::Lost { n: segment.n } });
+                self.actions
+                    .push_back(Action::Alarm { name: segment.name, what: Alarm::Lost { n: segment.n } });
             }
         }
         let marks = heartbeat.streams.iter().map(|facts| {
@@ -244,7 +247,8 @@ impl Ingest {
 
     /// The answer to a count; an error when it could not be read. Segments it does not name hold no row.
     pub fn counted(&mut self, query: QueryId, counts: Result<Counts, ()>, now: Now) {
-        let counts: Option<BTreeMap<SegmentName, Totals>> = counts.ok().map(|counts| counts.into_iter().collect());
+        let counts: Option<BTreeMap<SegmentName, Totals>> =
+            counts.ok().map(|counts| counts.into_iter().collect());
         let asked = self.held.iter().filter_map(|(name, held)| match held.phase {
             Phase::Counting { query: id, asked_us } if id == query.0 => Some((*name, asked_us)),
             _ => None,
@@ -337,7 +341,11 @@ impl Ingest {
     fn expire(&mut self, header: &Header) -> SegmentState {
         let name = header.name;
         let n = header.totals.n;
-        self.streams.entry(name.stream).or_default().audit(name.seq, header.content, header.complete_through_us);
+        self.streams.entry(name.stream).or_default().audit(
+            name.seq,
+            header.content,
+            header.complete_through_us,
+        );
         self.status.expired += 1;
         self.actions.push_back(Action::Alarm { name, what: Alarm::Expired { n } });
         self.advance();
@@ -346,7 +354,8 @@ impl Ingest {
 
     /// Moves the completeness of the whole to the least complete stream that is still expected to bring something.
     fn advance(&mut self) {
-        let live = self.streams.values().filter(|state| state.expected && !state.finished() && !state.given_up);
+        let live =
+            self.streams.values().filter(|state| state.expected && !state.finished() && !state.given_up);
         // With every stream finished, completeness stays where it was until somebody speaks again.
         let through = live.map(|state| state.complete_through_us).min();
         self.status.complete_through_us = self.status.complete_through_us.max(through);

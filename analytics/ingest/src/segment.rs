@@ -118,7 +118,8 @@ impl Held {
     }
 
     fn wait(&mut self, now_us: u64, config: &Config) {
-        self.phase = Phase::Waiting { not_before_us: now_us.saturating_add(config.backoff_us(self.failures)) };
+        self.phase =
+            Phase::Waiting { not_before_us: now_us.saturating_add(config.backoff_us(self.failures)) };
         self.failures = self.failures.saturating_add(1);
     }
 }

@@ -7,7 +7,8 @@
 
 use crate::record::Flags;
 use crate::{
-    Charge, Charges, MAX_CHARGES, MAX_HOST_BYTES, MAX_PATH_BYTES, Method, NameId, Protocol, Reason, Record, Text,
+    Charge, Charges, MAX_CHARGES, MAX_HOST_BYTES, MAX_PATH_BYTES, Method, NameId, Protocol, Reason, Record,
+    Text,
 };
 
 /// Bytes before the payload.

@@ -32,9 +32,26 @@ pub enum LedgerError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// Another process holds the file, or it is damaged.
-    #[error("store {path} cannot be opened: {error}; is another analytics process using it?")]
+    /// Another process holds the file.
+    #[error("store {path} is in use by another analytics process: stop that one, or give this one a state folder of its own")]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The disk or the file's permissions are in the way.
+    #[error("store {path} cannot be opened: {error}; check its owner and the space left")]
     Open {
+        /// Which.
+        path: PathBuf,
+        /// What the library said.
+        error: Box<redb::Error>,
+    },
+    /// Its content is not a store.
+    #[error(
+        "store {path} is damaged ({error}): move it away and start again; what was used of quotas is then learned from \
+         the records, and alerts may be told once more"
+    )]
+    Damaged {
         /// Which.
         path: PathBuf,
         /// What the library said.
@@ -51,6 +68,19 @@ pub enum LedgerError {
         /// What is wrong.
         error: serde_json::Error,
     },
+}
+
+/// Why a store cannot be opened, by what a person can do about it.
+fn unopened(path: PathBuf, error: redb::Error) -> LedgerError {
+    use std::io::ErrorKind;
+    let error = Box::new(error);
+    match &*error {
+        redb::Error::DatabaseAlreadyOpen => LedgerError::InUse { path },
+        redb::Error::Io(io) if !matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+            LedgerError::Open { path, error }
+        }
+        _ => LedgerError::Damaged { path, error },
+    }
 }
 
 fn failed(error: impl Into<redb::Error>) -> LedgerError {
@@ -70,8 +100,7 @@ impl Ledger {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|error| LedgerError::Folder { path: folder.into(), error })?;
         let path = folder.join("analytics.redb");
-        let database = Database::create(&path)
-            .map_err(|error| LedgerError::Open { path: path.clone(), error: Box::new(error.into()) })?;
+        let database = Database::create(&path).map_err(|error| unopened(path.clone(), error.into()))?;
         let ledger = Self { database: Arc::new(database) };
         ledger.write(|transaction| {
             for table in [QUOTA, ALERTS, AUTHORITY, CLEAN_STOP, INGEST, GATEWAYS] {

@@ -125,10 +125,23 @@ pub(crate) struct EngineArgs {
     lib: Option<PathBuf>,
 }
 
+impl EngineArgs {
+    fn options(&self) -> analytics_engine::Options {
+        let mut options = analytics_engine::Options::new(&self.path);
+        options.listen = self.listen;
+        options.lib.clone_from(&self.lib);
+        options
+    }
+}
+
+/// Before the process has other threads: statements reach no file but the engine's own.
+pub(crate) fn confine_engine(args: &EngineArgs) -> anyhow::Result<()> {
+    analytics_engine::confine(&args.options())?;
+    Ok(())
+}
+
 pub(crate) async fn engine(args: EngineArgs) -> anyhow::Result<()> {
-    let mut options = analytics_engine::Options::new(args.path);
-    options.listen = args.listen;
-    options.lib = args.lib;
+    let mut options = args.options();
     options.token = Some(token()?);
     Ok(analytics_engine::run(options, shutdown(), announce).await?)
 }

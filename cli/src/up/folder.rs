@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -36,12 +37,18 @@ pub(crate) fn read(folder: &Path) -> anyhow::Result<Reading> {
     let mut reading = Reading::default();
     collect(folder, folder, 0, &mut reading)
         .with_context(|| format!("cannot read {}: check its permissions", folder.display()))?;
+    if reading.files.len() > MAX_FILES {
+        bail!(
+            "{} holds more than {MAX_FILES} YAML files: join some, or name a folder below",
+            folder.display()
+        );
+    }
     Ok(reading)
 }
 
-fn collect(root: &Path, folder: &Path, depth: usize, reading: &mut Reading) -> anyhow::Result<()> {
+fn collect(root: &Path, folder: &Path, depth: usize, reading: &mut Reading) -> io::Result<()> {
     let mut entries: Vec<PathBuf> =
-        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
     entries.sort();
     for path in entries {
         let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
@@ -49,14 +56,19 @@ fn collect(root: &Path, folder: &Path, depth: usize, reading: &mut Reading) -> a
             continue;
         }
         if path.is_dir() {
-            if depth == MAX_DEPTH {
+            if path.is_symlink() {
+                // It may lead out of the folder, to all of the disk, or back into itself.
+                reading
+                    .problems
+                    .push(format!("{name}: links to folders are not followed; link to its files"));
+            } else if depth == MAX_DEPTH {
                 reading.problems.push(format!("{name}: folders are read to a depth of {MAX_DEPTH}"));
             } else if let Err(error) = collect(root, &path, depth + 1, reading) {
                 reading.problems.push(format!("{name}: cannot read this folder: {error}"));
             }
         } else if path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml") {
             match read_file(&path) {
-                Ok(_) if reading.files.len() == MAX_FILES => bail!("more than {MAX_FILES} files"),
+                _ if reading.files.len() > MAX_FILES => return Ok(()),
                 Ok(text) => drop(reading.files.insert(name, text)),
                 Err(problem) => reading.problems.push(format!("{name}: {problem}")),
             }
@@ -66,11 +78,16 @@ fn collect(root: &Path, folder: &Path, depth: usize, reading: &mut Reading) -> a
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
-    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(format!("{size} bytes are too many: split it below {MAX_FILE_BYTES}"));
+    // A pipe would keep us waiting for ever, and a device has no end.
+    if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
+        return Err("it is not a regular file".to_owned());
     }
-    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("it is too large: split it below {MAX_FILE_BYTES} bytes"));
+    }
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
 }
 
@@ -91,6 +108,30 @@ mod tests {
         let reading = read(folder.path()).unwrap();
         assert_eq!(reading.files.keys().collect::<Vec<_>>(), ["a.yml", "b.yaml", "more/c.yaml"]);
         assert_eq!(reading.problems, ["bad.yaml: it is not UTF-8 text"]);
+    }
+
+    #[test]
+    fn what_is_no_plain_file_or_folder_is_named_and_not_read() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("a.yaml"), "a").unwrap();
+        symlink("a.yaml", at("alias.yaml")).unwrap();
+        symlink("/dev/zero", at("endless.yaml")).unwrap();
+        symlink("nowhere", at("gone.yaml")).unwrap();
+        symlink(".", at("loop")).unwrap();
+        symlink("/", at("root")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(at("pipe.yaml")).status().unwrap();
+        assert!(made.success());
+        let reading = read(folder.path()).unwrap();
+        assert_eq!(reading.files.keys().collect::<Vec<_>>(), ["a.yaml", "alias.yaml"]);
+        let told: Vec<&str> = reading.problems.iter().filter_map(|line| line.split(':').next()).collect();
+        assert_eq!(
+            told,
+            ["endless.yaml", "gone.yaml", "loop", "pipe.yaml", "root"],
+            "{:?}",
+            reading.problems
+        );
     }
 
     #[test]

@@ -23,13 +23,16 @@ pub(crate) struct FolderWatch {
 impl FolderWatch {
     pub(crate) fn new(folder: &Path) -> anyhow::Result<Self> {
         let (sender, changes) = mpsc::channel(1);
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let changed = move |event: notify::Result<notify::Event>| {
             let read_only = event.as_ref().is_ok_and(|event| event.kind.is_access());
             if !read_only {
                 // A full channel already says that something changed.
                 let _ = sender.try_send(());
             }
-        })?;
+        };
+        // Links to folders are not read either; one to `/` would have the whole disk watched.
+        let config = notify::Config::default().with_follow_symlinks(false);
+        let mut watcher = notify::RecommendedWatcher::new(changed, config)?;
         watcher
             .watch(folder, RecursiveMode::Recursive)
             .with_context(|| format!("cannot watch {}", folder.display()))?;

@@ -48,8 +48,12 @@ pub(crate) async fn run(admin: Arc<Admin>, service: Service, stop: CancellationT
 
 impl Announcement {
     fn new(status: Status, hostname: &str, started_at_ms: u64, stopped: bool) -> Self {
-        let addresses: Vec<_> =
-            status.listeners.values().filter_map(|listener| listener.address).map(|at| at.to_string()).collect();
+        let addresses: Vec<_> = status
+            .listeners
+            .values()
+            .filter_map(|listener| listener.address)
+            .map(|at| at.to_string())
+            .collect();
         Self {
             epoch: status.epoch,
             state: match (stopped, status.draining) {

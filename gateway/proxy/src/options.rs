@@ -33,6 +33,8 @@ pub struct Options {
     /// Bytes of each thread's ring of records on their way to the spool, about 250 for each request; reserved on disk
     /// at start. When a ring is full, counts are kept without detail.
     pub spool_ring_bytes: usize,
+    /// How long to wait for another process to let go of the spool, such as one that drains after its parent was killed.
+    pub spool_wait: Duration,
     /// Worker threads, for sizing what is kept per thread.
     pub threads: usize,
 }
@@ -62,6 +64,7 @@ impl Options {
             drain_delay: Duration::ZERO,
             spool_bytes: 4 << 30,
             spool_ring_bytes: 16 << 20,
+            spool_wait: Duration::from_secs(30),
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         }
     }

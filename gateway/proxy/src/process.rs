@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway_snapshot::{FORMAT, Snapshot};
 use gateway_spool::{OpenError, Sealer, Spool};
@@ -29,6 +29,8 @@ use crate::status::{Board, Status};
 use crate::telemetry::{AccessLog, Spans};
 use crate::upstream::Interner;
 
+/// How often a spool that is in use is looked at again.
+const SPOOL_POLL: Duration = Duration::from_millis(50);
 /// How long the last segments are shipped when the process ends.
 const LAST_SHIPMENT: Duration = Duration::from_secs(10);
 /// How long the admin endpoint's last answers may take.
@@ -109,7 +111,7 @@ impl Process {
     pub async fn start(options: Options) -> Result<Self, Error> {
         provider();
         let state = StateDir::open(&options.state_dir)?;
-        let (spool, sealer) = open_spool(&options)?;
+        let (spool, sealer) = take_spool(&options).await?;
         let clock = Clock::new(spool.clone());
         let leases = Arc::new(Leases::new(&spool, clock.clone(), options.analytics.is_some()));
         let in_flight = Arc::<InFlight>::default();
@@ -219,6 +221,17 @@ impl Process {
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Error> {
     Process::start(options).await?.run(shutdown).await;
     Ok(())
+}
+
+/// Opens the spool. A process that still drains it, because whatever ran it was killed, is waited for.
+async fn take_spool(options: &Options) -> Result<(Spool, Sealer), OpenError> {
+    let deadline = Instant::now() + options.spool_wait;
+    loop {
+        match open_spool(options) {
+            Err(OpenError::InUse(_)) if Instant::now() < deadline => tokio::time::sleep(SPOOL_POLL).await,
+            done => return done,
+        }
+    }
 }
 
 fn open_spool(options: &Options) -> Result<(Spool, Sealer), OpenError> {

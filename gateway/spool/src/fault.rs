@@ -356,8 +356,10 @@ impl Vfs for FaultFs {
         state.operation()?;
         let dir = key(dir) + "/";
         let within = |name: &String| !name[dir.len()..].contains('/');
-        let live: Vec<(String, u64)> =
-            below(&state.live, &dir).filter(|(name, _)| within(name)).map(|(name, node)| (name.clone(), *node)).collect();
+        let live: Vec<(String, u64)> = below(&state.live, &dir)
+            .filter(|(name, _)| within(name))
+            .map(|(name, node)| (name.clone(), *node))
+            .collect();
         let gone: Vec<String> =
             below(&state.durable, &dir).map(|(name, _)| name).filter(|name| within(name)).cloned().collect();
         for name in gone {

@@ -34,7 +34,9 @@ pub enum OpenError {
     #[error("spool settings: {0}")]
     Options(String),
     /// There is no room for the rings.
-    #[error("spool {dir} has no room for {bytes} bytes of rings: free disk space, or lower shards or ring_bytes")]
+    #[error(
+        "spool {dir} has no room for {bytes} bytes of rings: free disk space, or lower shards or ring_bytes"
+    )]
     Full {
         /// The spool directory.
         dir: PathBuf,
@@ -63,7 +65,9 @@ pub(crate) fn open(
     let layout = Layout::new(dir);
     let fail = |what| move |cause| OpenError::Io { what, dir: dir.to_owned(), cause };
     let vfs = &*machine.vfs;
-    for dir in [layout.root().to_owned(), layout.segments(), layout.epochs(), layout.closed(), layout.quarantine()] {
+    for dir in
+        [layout.root().to_owned(), layout.segments(), layout.epochs(), layout.closed(), layout.quarantine()]
+    {
         vfs.create_dir(&dir).map_err(fail("create directories"))?;
     }
     let lock = vfs.lock(&layout.lock()).map_err(|cause| match cause.kind() {
@@ -72,7 +76,8 @@ pub(crate) fn open(
     })?;
     let mut inventory = Inventory::default();
     let stock = recover::take_stock(vfs, &layout, &mut inventory).map_err(fail("list files"))?;
-    let gateway = gateway_id(vfs, &layout, wall_us, &stock, &mut inventory).map_err(fail("keep the gateway id"))?;
+    let gateway =
+        gateway_id(vfs, &layout, wall_us, &stock, &mut inventory).map_err(fail("keep the gateway id"))?;
     let epoch = next_epoch(vfs, &layout, &stock, &mut inventory).map_err(fail("count the epoch"))?;
     let fresh = create_epoch(vfs, &layout, &options, gateway, epoch).map_err(|cause| match cause.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {

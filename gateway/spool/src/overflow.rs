@@ -71,7 +71,8 @@ impl Active {
         let shared = shared_key(&key, class as u16 * 100);
         let mut merged = *record;
         merged.charges = analytics_record::Charges::NONE;
-        let charged = merged.charges.push(analytics_record::Charge { lease: 0, units: record.charges.units() });
+        let charged =
+            merged.charges.push(analytics_record::Charge { lease: 0, units: record.charges.units() });
         debug_assert!(charged, "an empty list has room for one charge");
         self.count(self.slots.len() - SHARED_SLOTS + class, &shared, &merged);
     }

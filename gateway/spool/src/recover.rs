@@ -194,7 +194,8 @@ fn ended_epoch(shared: &Shared, stock: &Stock, epoch: u32) -> io::Result<Ended> 
         }
     };
     let mut shards: BTreeSet<u8> = files.iter().filter_map(|file| layout::parse_shard(file)).collect();
-    shards.extend(stock.headers.keys().filter(|name| name.stream.epoch == epoch).map(|name| name.stream.shard));
+    shards
+        .extend(stock.headers.keys().filter(|name| name.stream.epoch == epoch).map(|name| name.stream.shard));
     let mut ends = Vec::new();
     for shard in shards {
         let stream = Stream { gateway: shared.gateway, epoch, shard };
@@ -237,11 +238,13 @@ fn ended_stream(
     }
     let (end, damaged) = sealer.ring.replay(sealer.checkpoint.consumed);
     if damaged > 0 {
-        shared.note(format!("the ring of {stream} has {damaged} damaged bytes; the records in them are lost"));
+        shared
+            .note(format!("the ring of {stream} has {damaged} damaged bytes; the records in them are lost"));
         shared.inventory().quarantined += 1;
     }
     let from = sealer.checkpoint.overflow_generation;
-    let mut generations: Vec<u64> = sealer.tables.iter().flatten().filter_map(overflow::generation_of).collect();
+    let mut generations: Vec<u64> =
+        sealer.tables.iter().flatten().filter_map(overflow::generation_of).collect();
     generations.retain(|generation| *generation >= from);
     generations.sort_unstable();
     shared.inventory().set_progress(stream, sealer.progress(false));
@@ -258,9 +261,7 @@ fn map(shared: &Shared, path: &Path) -> io::Result<Option<Region>> {
     };
     match vfs.map(path, MAX_REGION_BYTES) {
         Ok(region) => Ok(Some(region)),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            quarantine(shared, path).map(|()| None)
-        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => quarantine(shared, path).map(|()| None),
         Err(error) => Err(error),
     }
 }

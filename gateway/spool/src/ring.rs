@@ -118,7 +118,10 @@ impl Ring {
             words
         };
         let slots = [read(0), read(1)];
-        let newest = slots.iter().filter_map(|words| Checkpoint::from_words(words, self.stream)).max_by_key(|c| c.serial);
+        let newest = slots
+            .iter()
+            .filter_map(|words| Checkpoint::from_words(words, self.stream))
+            .max_by_key(|c| c.serial);
         match newest {
             Some(checkpoint) => Ok(checkpoint),
             // Only the very first write can be torn while the other slot was never used.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use analytics_record::segment::Flavour;
 use analytics_record::day_of;
+use analytics_record::segment::Flavour;
 
 use crate::closed::{self, End};
 use crate::overflow::Active;
@@ -164,7 +164,8 @@ impl Sealer {
                 live.since_us = None;
                 live.sealed_rows = mark.rows;
                 if let Some(through_us) = through {
-                    live.sealer.checkpoint.complete_through_us = through_us.max(live.sealer.checkpoint.complete_through_us);
+                    live.sealer.checkpoint.complete_through_us =
+                        through_us.max(live.sealer.checkpoint.complete_through_us);
                     shared.inventory().set_progress(live.sealer.stream, live.sealer.progress(false));
                 }
                 degraded |= flavour == Flavour::Aggregate;
@@ -226,7 +227,10 @@ impl Live {
         match self.sealer.seal_ring(cut, shared) {
             Ok(made) => report.sealed += made,
             // Detail does not fit on the disk and the ring is nearly full: keep the counts of it at least.
-            Err(error) if error.is_full() && self.sealer.backlog(mark.written) > self.sealer.ring.capacity() / 4 * 3 => {
+            Err(error)
+                if error.is_full()
+                    && self.sealer.backlog(mark.written) > self.sealer.ring.capacity() / 4 * 3 =>
+            {
                 report.sealed += self.sealer.seal_ring(Cut { flavour: Flavour::Aggregate, ..cut }, shared)?;
                 report.trouble = Some(format!("{}: {error}; kept as counts", self.sealer.stream));
             }
@@ -279,7 +283,9 @@ pub(crate) fn remove_epoch(shared: &Shared, epoch: u32) -> std::io::Result<()> {
     let dir = shared.layout.epoch_dir(epoch);
     let files = match vfs.list(&dir) {
         // An earlier attempt got this far.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return vfs.sync_dir(&shared.layout.epochs()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return vfs.sync_dir(&shared.layout.epochs());
+        }
         files => files?,
     };
     for file in files {

@@ -75,7 +75,15 @@ impl Shard {
         let buffer = Box::new([0; MAX_ENTRY_BYTES]);
         Self {
             ring,
-            producer: Mutex::new(Producer { written: 0, rows: 0, floor_us: 0, oldest_us: None, overflow, closed: false, buffer }),
+            producer: Mutex::new(Producer {
+                written: 0,
+                rows: 0,
+                floor_us: 0,
+                oldest_us: None,
+                overflow,
+                closed: false,
+                buffer,
+            }),
             consumed: AtomicU64::new(0),
             counted_only: AtomicU64::new(0),
         }

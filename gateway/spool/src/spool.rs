@@ -139,7 +139,8 @@ impl Spool {
     /// The bytes of a sealed segment, checked. A damaged file is set aside and its loss declared.
     pub fn read(&self, name: SegmentName) -> Result<Vec<u8>, ReadError> {
         let path = self.shared.layout.segment(name.stream.epoch, name.stream.shard, name.seq);
-        let Some(info) = self.shared.inventory().of_stream(name.stream).find(|i| i.name == name).copied() else {
+        let Some(info) = self.shared.inventory().of_stream(name.stream).find(|i| i.name == name).copied()
+        else {
             return Err(ReadError::Gone(name));
         };
         let bytes = match self.shared.machine.vfs.read(&path, MAX_SEGMENT_BYTES) {
@@ -218,7 +219,10 @@ impl Spool {
         inventory.quarantined += 1;
         let file = path.display();
         inventory.notes.push(match moved {
-            Ok(()) => format!("{file} is damaged ({cause}) and was moved to quarantine; {} requests are lost", info.n),
+            Ok(()) => format!(
+                "{file} is damaged ({cause}) and was moved to quarantine; {} requests are lost",
+                info.n
+            ),
             Err(error) => format!("{file} is damaged ({cause}) and cannot be moved to quarantine: {error}"),
         });
         ReadError::Damaged { name: info.name, cause }

@@ -62,7 +62,13 @@ pub(crate) struct Cut {
 }
 
 impl StreamSealer {
-    pub(crate) fn new(stream: Stream, ring: Ring, tables: [Option<Region>; 2], names: Arc<Names>, checkpoint: Checkpoint) -> Self {
+    pub(crate) fn new(
+        stream: Stream,
+        ring: Ring,
+        tables: [Option<Region>; 2],
+        names: Arc<Names>,
+        checkpoint: Checkpoint,
+    ) -> Self {
         Self { stream, ring, tables, names, checkpoint, pending: None }
     }
 
@@ -105,9 +111,13 @@ impl StreamSealer {
     ) -> Result<usize, SealError> {
         self.finish_pending(shared)?;
         let table = self.tables[(generation % 2) as usize].as_ref();
-        let (counted, damaged) = table.map_or_else(Default::default, |table| overflow::read(table, generation));
+        let (counted, damaged) =
+            table.map_or_else(Default::default, |table| overflow::read(table, generation));
         if damaged > 0 {
-            shared.note(format!("{}: {damaged} counters of generation {generation} are damaged and lost", self.stream));
+            shared.note(format!(
+                "{}: {damaged} counters of generation {generation} are damaged and lost",
+                self.stream
+            ));
         }
         let mut days = by_day(counted);
         if self.checkpoint.overflow_generation == generation {
@@ -175,7 +185,8 @@ impl StreamSealer {
         let options = &shared.options;
         let (mut records, mut at) = (Vec::new(), from);
         while let Some(Found { record, next, .. }) = self.ring.next(at, end) {
-            let other_day = records.last().is_some_and(|last: &Record| day_of(last.ts_us) != day_of(record.ts_us));
+            let other_day =
+                records.last().is_some_and(|last: &Record| day_of(last.ts_us) != day_of(record.ts_us));
             let full = records.len() >= options.seal_rows || (next - from > options.seal_bytes && at > from);
             if other_day || full {
                 return (records, at);

@@ -168,7 +168,7 @@ fn places(value: &Value, path: &str) -> Vec<String> {
                     next.extend((0..list.len()).map(|index| format!("{place}/{index}")));
                 }
                 (_, Some(Value::Object(object))) if object.contains_key(part) => {
-                    next.push(format!("{place}/{part}"))
+                    next.push(format!("{place}/{part}"));
                 }
                 _ => {}
             }

@@ -35,6 +35,33 @@ async fn one_statement_at_a_time_and_none_that_reaches_files_or_hosts() {
 }
 
 #[tokio::test]
+async fn functions_and_formats_that_need_no_grant_reach_only_the_data_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let secret = outside.path().join("secret");
+    std::fs::write(&secret, "hidden ${data} words").unwrap();
+    let secret = secret.display();
+    let engine = Engine::start(folder.path());
+    engine.text("CREATE TABLE t (a String) ENGINE = MergeTree ORDER BY a").await;
+    for sql in [
+        format!("SELECT file('{secret}')"),
+        format!("SELECT `fi\\x6ce`('{secret}')"),
+        format!("SELECT * APPLY file FROM (SELECT '{secret}')"),
+        format!("SELECT arrayMap(file, ['{secret}'])"),
+        format!("SELECT * FROM format(Values, 'a String', '(file(''{secret}''))')"),
+        format!("INSERT INTO t VALUES (file('{secret}'))"),
+        format!("SELECT 1 FORMAT Template SETTINGS format_template_resultset = '{secret}'"),
+        "SELECT file('/proc/self/environ')".to_owned(),
+        "SELECT file('/etc/passwd')".to_owned(),
+    ] {
+        let (status, text) = engine.ask(&sql).await;
+        assert!((400..=501).contains(&status) && text.starts_with("Code: "), "{sql}: {status} {text}");
+        assert!(!text.contains("hidden"), "{sql}: {text}");
+    }
+    assert_eq!(engine.text("SELECT count() FROM t").await, "0");
+}
+
+#[tokio::test]
 async fn tokens_decide_who_writes_and_who_reads() {
     let folder = tempfile::tempdir().unwrap();
     let tweaks =

@@ -169,6 +169,8 @@ fn engine_process() {
         let mut output = std::io::stdout().lock();
         writeln!(output, "\n{text}").and_then(|()| output.flush()).unwrap();
     };
+    // Before the runtime has threads: only those that come later are confined.
+    analytics_engine::confine(&options(folder.as_ref())).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let shutdown = CancellationToken::new();
     let asked = shutdown.clone();

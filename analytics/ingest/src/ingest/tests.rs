@@ -222,7 +222,9 @@ fn limits_hold() {
     let ancient = header(2, 1_000_000);
     assert_eq!(ingest.put(&ancient, at(1)), SegmentState::Audited, "the store would drop it at once");
     assert_eq!(ingest.status().expired, 1);
-    assert!(ingest.poll(at(1)).contains(&Action::Alarm { name: ancient.name, what: Alarm::Expired { n: 2 } }));
+    assert!(
+        ingest.poll(at(1)).contains(&Action::Alarm { name: ancient.name, what: Alarm::Expired { n: 2 } })
+    );
 }
 
 #[test]

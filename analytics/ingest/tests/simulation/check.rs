@@ -28,7 +28,7 @@ impl Checks {
     }
 
     /// M2: what a mark covers is in the store, without a hole, once.
-    pub(crate) fn marks(&self, marks: &[StreamMark], store: &Store) -> Result<(), String> {
+    pub(crate) fn marks(marks: &[StreamMark], store: &Store) -> Result<(), String> {
         for mark in marks {
             for seq in 0..mark.audited {
                 let name = mark.stream.segment(seq);
@@ -42,7 +42,7 @@ impl Checks {
     }
 
     /// M5: what a gateway deletes is in the store.
-    pub(crate) fn deleted(&self, deleted: &[SegmentName], store: &Store) -> Result<(), String> {
+    pub(crate) fn deleted(deleted: &[SegmentName], store: &Store) -> Result<(), String> {
         match deleted.iter().find(|name| store.copies(**name) != 1) {
             Some(name) => Err(format!("M5: {name} was deleted and is stored {} times", store.copies(*name))),
             None => Ok(()),
@@ -53,7 +53,9 @@ impl Checks {
     pub(crate) fn completeness(&mut self, through: Option<u64>, now_us: u64) -> Result<(), String> {
         let Some(through) = through else { return Ok(()) };
         match self.declared.last() {
-            Some((last, _)) if *last > through => Err(format!("M6: completeness went back from {last} to {through}")),
+            Some((last, _)) if *last > through => {
+                Err(format!("M6: completeness went back from {last} to {through}"))
+            }
             Some((last, _)) if *last == through => Ok(()),
             _ => {
                 self.declared.push((through, now_us));
@@ -70,7 +72,7 @@ impl Checks {
                 return Err(format!("M3: {name} was sealed and is stored {copies} times"));
             }
         }
-        self.rows_once(store)?;
+        Self::rows_once(store)?;
         self.control_totals(store)?;
         for (index, gateway) in gateways.iter().enumerate() {
             conserved(index as u8 + 1, gateway, store)?;
@@ -79,7 +81,7 @@ impl Checks {
     }
 
     /// M3: every detailed row is there once.
-    fn rows_once(&self, store: &Store) -> Result<(), String> {
+    fn rows_once(store: &Store) -> Result<(), String> {
         let mut seen = BTreeSet::new();
         for commit in &store.commits {
             let ids = commit.block.column("request_id").ok_or("no request_id")?;
@@ -137,10 +139,17 @@ fn conserved(number: u8, gateway: &Gateway, store: &Store) -> Result<(), String>
     let sum = |map: &BTreeMap<u64, u64>| map.values().sum::<u64>();
     if gateway.lost_power {
         let fewer = requests <= gateway.requests && sum(&units) <= sum(&gateway.units);
-        return if fewer { Ok(()) } else { Err(format!("M4: gateway {number} stored more than it appended")) };
+        return if fewer {
+            Ok(())
+        } else {
+            Err(format!("M4: gateway {number} stored more than it appended"))
+        };
     }
     if requests != gateway.requests {
-        return Err(format!("M4: gateway {number} appended {} requests, {requests} are stored", gateway.requests));
+        return Err(format!(
+            "M4: gateway {number} appended {} requests, {requests} are stored",
+            gateway.requests
+        ));
     }
     if sum(&units) != sum(&gateway.units) {
         return Err(format!("M4: gateway {number} charged {:?}, {units:?} are stored", gateway.units));

@@ -54,8 +54,8 @@ impl Gateway {
         fs.lie_about_sync(flaw == Some(Flaw::LyingDisk));
         // A fixed id, so that a seed replays to the byte.
         let id = GatewayId([number; 16]).to_string();
-        fs.write_synced(Path::new("/spool/gateway-id"), id.as_bytes()).unwrap();
-        fs.sync_dir(Path::new("/spool")).unwrap();
+        fs.write_synced(Path::new("/spool/gateway-id"), id.as_bytes()).expect("nothing fails yet");
+        fs.sync_dir(Path::new("/spool")).expect("nothing fails yet");
         Self {
             fs,
             mono: Arc::new(AtomicU64::new(0)),
@@ -82,8 +82,10 @@ impl Gateway {
     /// Starts the process, if its spool lets it.
     pub(crate) fn start(&mut self) {
         let mono = Arc::clone(&self.mono);
-        let machine =
-            Machine { vfs: Arc::new(self.fs.clone()), mono_us: Arc::new(move || mono.load(Ordering::Relaxed)) };
+        let machine = Machine {
+            vfs: Arc::new(self.fs.clone()),
+            mono_us: Arc::new(move || mono.load(Ordering::Relaxed)),
+        };
         self.process = Spool::open_on(machine, Path::new("/spool"), options(), self.wall_us).ok();
         self.sent.clear();
         self.held.clear();

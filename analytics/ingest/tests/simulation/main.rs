@@ -55,8 +55,14 @@ fn every_record_is_stored_exactly_once() {
         return;
     }
     let failures = run(0, number("TURNPIKE_SIM_RUNS").unwrap_or(RUNS), None, false);
-    let list: Vec<String> = failures.iter().take(10).map(|(seed, why)| format!("seed {seed}: {why}")).collect();
-    assert!(failures.is_empty(), "{} runs failed; TURNPIKE_SIM_SEED replays one:\n{}", failures.len(), list.join("\n"));
+    let list: Vec<String> =
+        failures.iter().take(10).map(|(seed, why)| format!("seed {seed}: {why}")).collect();
+    assert!(
+        failures.is_empty(),
+        "{} runs failed; TURNPIKE_SIM_SEED replays one:\n{}",
+        failures.len(),
+        list.join("\n")
+    );
 }
 
 #[test]

@@ -47,11 +47,23 @@ impl Service {
             ingest.fence(now);
         }
         let (bytes, believed, running) = Default::default();
-        Self { ingest, boot, bytes, flaw, believed, running, late: Vec::new(), alarms: Vec::new(), events: Vec::new(), tracing: false }
+        Self {
+            ingest,
+            boot,
+            bytes,
+            flaw,
+            believed,
+            running,
+            late: Vec::new(),
+            alarms: Vec::new(),
+            events: Vec::new(),
+            tracing: false,
+        }
     }
 
     pub(crate) fn put(&mut self, bytes: Vec<u8>, now: Now) -> PutAnswer {
-        let header = Header::parse(&bytes).expect("the spool checked it and the network does not change bytes");
+        let header =
+            Header::parse(&bytes).expect("the spool checked it and the network does not change bytes");
         let state = self.ingest.put(&header, now);
         if state == SegmentState::Held {
             self.bytes.entry(header.name).or_insert(bytes);
@@ -96,7 +108,9 @@ impl Service {
         for action in self.ingest.poll(now) {
             if self.tracing {
                 self.events.push(match &action {
-                    Action::Verify { query, headers } => format!("verify {query:?} of {} segments", headers.len()),
+                    Action::Verify { query, headers } => {
+                        format!("verify {query:?} of {} segments", headers.len())
+                    }
                     other => format!("{other:?}"),
                 });
             }

@@ -75,16 +75,42 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn insert(&mut self, attempt: AttemptId, token: String, bytes: Vec<u8>, client: u64, now: u64, r: &mut Random) {
+    pub(crate) fn insert(
+        &mut self,
+        attempt: AttemptId,
+        token: String,
+        bytes: Vec<u8>,
+        client: u64,
+        now: u64,
+        r: &mut Random,
+    ) {
         let arrives_us = now + r.within(1_000, TRANSIT_US);
         let slow = r.chance(100);
-        let commits_us = arrives_us + if slow { r.within(10_000, DEADLINE_US) } else { r.within(1_000, 50_000) };
+        let commits_us =
+            arrives_us + if slow { r.within(10_000, DEADLINE_US) } else { r.within(1_000, 50_000) };
         let patience = if r.chance(150) { r.within(1_000, 200_000) } else { DEADLINE_US + 200_000 };
         let given_up_us = now + patience;
-        self.inserts.push(Insert { attempt, token, bytes, arrives_us, commits_us, given_up_us, answered: false, refused: false, client });
+        self.inserts.push(Insert {
+            attempt,
+            token,
+            bytes,
+            arrives_us,
+            commits_us,
+            given_up_us,
+            answered: false,
+            refused: false,
+            client,
+        });
     }
 
-    pub(crate) fn count(&mut self, query: QueryId, names: Vec<SegmentName>, client: u64, now: u64, r: &mut Random) {
+    pub(crate) fn count(
+        &mut self,
+        query: QueryId,
+        names: Vec<SegmentName>,
+        client: u64,
+        now: u64,
+        r: &mut Random,
+    ) {
         let runs_us = now + r.within(1_000, 50_000);
         let answers_us = runs_us + r.within(1_000, 50_000);
         self.queries.push(Query { query, names, runs_us, answers_us, found: None, ran: false, client });
@@ -104,7 +130,11 @@ impl Store {
         let mut answers = Vec::new();
         self.run_inserts(now, r, &mut answers);
         self.run_queries(now, r, &mut answers);
-        answers.into_iter().filter(|(for_client, _)| *for_client == client).map(|(_, answer)| answer).collect()
+        answers
+            .into_iter()
+            .filter(|(for_client, _)| *for_client == client)
+            .map(|(_, answer)| answer)
+            .collect()
     }
 
     /// A new store: what reached none is refused.
@@ -118,8 +148,9 @@ impl Store {
     /// The store dies; statements that run are cut at any point.
     pub(crate) fn crash(&mut self, now: u64, r: &mut Random) {
         self.down = true;
-        let (running, waiting): (Vec<Insert>, Vec<Insert>) =
-            std::mem::take(&mut self.inserts).into_iter().partition(|insert| insert.arrives_us <= now && insert.commits_us != u64::MAX);
+        let (running, waiting): (Vec<Insert>, Vec<Insert>) = std::mem::take(&mut self.inserts)
+            .into_iter()
+            .partition(|insert| insert.arrives_us <= now && insert.commits_us != u64::MAX);
         self.inserts = waiting;
         for mut insert in running {
             match r.within(0, 4) {
@@ -189,8 +220,10 @@ impl Store {
     fn read(&self, names: &[SegmentName], as_of_us: u64) -> Vec<(SegmentName, Totals)> {
         let mut found = Vec::new();
         for name in names {
-            let copies = self.by_name.get(name).into_iter().flatten().filter(|i| self.commits[**i].at_us <= as_of_us);
-            let totals: Vec<Totals> = copies.filter_map(|i| Totals::of_block(&self.commits[*i].block)).collect();
+            let copies =
+                self.by_name.get(name).into_iter().flatten().filter(|i| self.commits[**i].at_us <= as_of_us);
+            let totals: Vec<Totals> =
+                copies.filter_map(|i| Totals::of_block(&self.commits[*i].block)).collect();
             if let Some(sum) = totals.into_iter().reduce(add) {
                 found.push((*name, sum));
             }

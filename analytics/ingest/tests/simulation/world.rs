@@ -123,6 +123,7 @@ impl World {
             gateway.start();
             if let (Some(service), Some(heartbeat)) = (&mut self.service, gateway.heartbeat()) {
                 service.heartbeat(&heartbeat, now);
+                self.ledger = service.ingest.ledger();
             }
         }
     }
@@ -208,7 +209,12 @@ impl World {
             if self.tracing != Tracing::Off {
                 let facts = heartbeat.streams.iter();
                 let facts: Vec<String> = facts
-                    .map(|f| format!("{}/{} {}..{} {}", f.stream.epoch, f.stream.shard, f.first_held, f.next_seq, f.closed))
+                    .map(|f| {
+                        format!(
+                            "{}/{} {}..{} {}",
+                            f.stream.epoch, f.stream.shard, f.first_held, f.next_seq, f.closed
+                        )
+                    })
                     .collect();
                 self.say(&format!("gateway {index} says {facts:?} lost {:?}", heartbeat.lost));
             }
@@ -258,14 +264,16 @@ impl World {
         let lost = !self.calm && (self.random.chance(80) || self.now_us < self.cut_until_us);
         if !lost {
             let slow = self.random.chance(100);
-            let at = self.now_us + if slow { self.random.within(1_000, 600_000) } else { self.random.within(500, 20_000) };
+            let at = self.now_us
+                + if slow { self.random.within(1_000, 600_000) } else { self.random.within(500, 20_000) };
             self.network.push((at, message));
         }
     }
 
     fn deliver(&mut self) -> Result<(), String> {
         let now = self.now();
-        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.network).into_iter().partition(|m| m.0 <= now.mono_us);
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.network).into_iter().partition(|m| m.0 <= now.mono_us);
         self.network = later;
         for (_, message) in due {
             match message {
@@ -277,14 +285,17 @@ impl World {
                 Message::Heartbeat(index, heartbeat) => {
                     let Some(service) = &mut self.service else { continue };
                     let marks = service.heartbeat(&heartbeat, now);
-                    self.checks.marks(&marks, &self.store)?;
+                    Checks::marks(&marks, &self.store)?;
                     let boot = service.boot.to_string();
-                    self.send(Message::HeartbeatAnswer(index, HeartbeatAnswer { boot, marks, seal_age_ms: 200 }));
+                    self.send(Message::HeartbeatAnswer(
+                        index,
+                        HeartbeatAnswer { boot, marks, seal_age_ms: 200 },
+                    ));
                 }
                 Message::PutAnswer(index, answer) => self.gateways[index].put_answered(&answer),
                 Message::HeartbeatAnswer(index, answer) => {
                     let deleted = self.gateways[index].heartbeat_answered(&answer);
-                    self.checks.deleted(&deleted, &self.store)?;
+                    Checks::deleted(&deleted, &self.store)?;
                 }
             }
         }

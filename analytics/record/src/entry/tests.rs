@@ -8,11 +8,20 @@ pub(crate) fn any_record() -> impl Strategy<Value = Record> {
     let numbers = (any::<[u64; 3]>(), any::<[u32; 3]>(), any::<[u16; 3]>(), any::<u8>());
     let charges = proptest::collection::vec(any::<(u64, u64)>(), 0..=MAX_CHARGES);
     (ids, codes, numbers, charges, ".{0,80}", ".{0,200}").prop_map(
-        |((request_id, trace_id, names), (method, protocol, reason), (longs, ints, shorts, attempts), charges, host, path)| {
+        |(
+            (request_id, trace_id, names),
+            (method, protocol, reason),
+            (longs, ints, shorts, attempts),
+            charges,
+            host,
+            path,
+        )| {
             let mut record = Record::at(longs[0]);
             (record.request_id, record.trace_id) = (request_id, trace_id);
-            (record.gateway, record.listener, record.route) = (NameId(names[0]), NameId(names[1]), NameId(names[2]));
-            (record.rule, record.product, record.plan) = (NameId(names[3]), NameId(names[4]), NameId(names[5]));
+            (record.gateway, record.listener, record.route) =
+                (NameId(names[0]), NameId(names[1]), NameId(names[2]));
+            (record.rule, record.product, record.plan) =
+                (NameId(names[3]), NameId(names[4]), NameId(names[5]));
             (record.consumer, record.subscription) = (NameId(names[6]), NameId(names[7]));
             (record.backend, record.endpoint) = (NameId(names[8]), NameId(names[9]));
             record.method = Method::ALL[method];
@@ -20,7 +29,8 @@ pub(crate) fn any_record() -> impl Strategy<Value = Record> {
             record.reason = Reason::ALL[reason];
             (record.request_bytes, record.response_bytes) = (longs[1], longs[2]);
             (record.duration_us, record.upstream_us, record.n) = (ints[0], ints[1], ints[2]);
-            (record.status, record.grpc_status, record.flags) = (shorts[0], shorts[1] as i16, Flags(shorts[2]));
+            (record.status, record.grpc_status, record.flags) =
+                (shorts[0], shorts[1] as i16, Flags(shorts[2]));
             record.attempts = attempts;
             for (lease, units) in charges {
                 assert!(record.charges.push(Charge { lease, units }));

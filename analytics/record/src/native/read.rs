@@ -75,7 +75,8 @@ impl<'a> Reader<'a> {
         for shift in (0..64).step_by(7) {
             let [byte] = self.array()?;
             let part = u64::from(byte & 0x7f);
-            value |= part.checked_shl(shift).filter(|v| v >> shift == part).ok_or(NativeError::Bad("varint"))?;
+            value |=
+                part.checked_shl(shift).filter(|v| v >> shift == part).ok_or(NativeError::Bad("varint"))?;
             if byte < 0x80 {
                 return Ok(value);
             }
@@ -142,7 +143,8 @@ impl<'a> Reader<'a> {
         if !ends.is_sorted() {
             return Err(NativeError::Bad("array offset"));
         }
-        let total = usize::try_from(ends.last().copied().unwrap_or(0)).map_err(|_| NativeError::Bad("array length"))?;
+        let total = usize::try_from(ends.last().copied().unwrap_or(0))
+            .map_err(|_| NativeError::Bad("array length"))?;
         Ok(Values::Array(ends, self.fixed(total, u64::from_le_bytes)?))
     }
 

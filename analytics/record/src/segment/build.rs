@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{
-    Flavour, HEADER_BYTES, Hash, Header, MAX_BLOCK_BYTES, MAX_ROWS, MAX_SEGMENT_BYTES, SegmentError, Source, Totals,
-    content_hash,
+    Flavour, HEADER_BYTES, Hash, Header, MAX_BLOCK_BYTES, MAX_ROWS, MAX_SEGMENT_BYTES, SegmentError, Source,
+    Totals, content_hash,
 };
 use crate::native::{self, Block, Column, Texts, Values};
 use crate::table::COLUMNS;

@@ -88,7 +88,8 @@ impl Totals {
             totals.rows += 1;
             totals.n = totals.n.wrapping_add(u64::from(record.n));
             totals.units = totals.units.wrapping_add(record.charges.units());
-            totals.bytes = totals.bytes.wrapping_add(record.request_bytes).wrapping_add(record.response_bytes);
+            totals.bytes =
+                totals.bytes.wrapping_add(record.request_bytes).wrapping_add(record.response_bytes);
         }
         totals
     }

@@ -52,8 +52,14 @@ fn a_segment_tells_everything_about_itself() {
     assert_eq!(*segment.header(), sealed.header);
     assert_eq!(segment.header().name, name());
     let totals = segment.header().totals;
-    assert_eq!((totals.rows, totals.n, totals.units, totals.bytes, totals.row_sum), (50, 50, 2450, 1225, 1225));
-    assert_eq!((segment.header().min_ts_us, segment.header().max_ts_us), (records[0].ts_us, records[49].ts_us));
+    assert_eq!(
+        (totals.rows, totals.n, totals.units, totals.bytes, totals.row_sum),
+        (50, 50, 2450, 1225, 1225)
+    );
+    assert_eq!(
+        (segment.header().min_ts_us, segment.header().max_ts_us),
+        (records[0].ts_us, records[49].ts_us)
+    );
     let block = segment.block().unwrap();
     assert_eq!(block.columns.len(), COLUMNS.len());
     for (column, def) in block.columns.iter().zip(COLUMNS) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gateway_pipeline::{Exchange, LocalResponse, Step};
-use http::header::{HOST, UPGRADE};
-use http::{HeaderName, Version};
+use http::header::{COOKIE, HOST, UPGRADE};
+use http::{HeaderName, HeaderValue, Version};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
@@ -34,8 +34,16 @@ pub(crate) fn facts(session: &Session, ctx: &Context) -> Result<Facts> {
         request_id: uuid::Uuid::now_v7().as_u128(),
         random: rand::random(),
         trace: Trace::new(traceparent, rand::random(), ctx.config.settings.trace_per_mille),
-        upgrade: session.is_upgrade_req() && request.headers.contains_key(UPGRADE),
+        upgrade: asks_for_tunnel(request),
     })
+}
+
+/// Whether this is a WebSocket handshake. Other protocols are not offered: their `Upgrade` is dropped on the way up, and
+/// such a request has its limits in time and its mirrors like any other.
+fn asks_for_tunnel(request: &RequestHeader) -> bool {
+    let mut protocols = request.headers.get_all(UPGRADE).iter();
+    let first = protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    first && protocols.next().is_none() && request.version == Version::HTTP_11
 }
 
 /// The pipeline's decision: an answer of our own, or none: forward.
@@ -59,7 +67,7 @@ pub(crate) async fn decide(session: &Session, ctx: &mut Context) -> Option<Local
 }
 
 /// Takes over what the pipeline planned.
-pub(crate) fn plan(session: &Session, ctx: &mut Context) {
+pub(crate) fn plan(ctx: &mut Context) {
     let Some(exchange) = &ctx.exchange else { return };
     let Some(plan) = exchange.plan() else { return };
     let backend = |index: usize| ctx.config.upstreams.get(index).cloned();
@@ -67,7 +75,7 @@ pub(crate) fn plan(session: &Session, ctx: &mut Context) {
     let tunnel = ctx.facts.as_ref().is_some_and(|facts| facts.upgrade);
     // A tunnel lives as long as both sides want.
     ctx.attempts.deadline = plan.timeouts.request.filter(|_| !tunnel).map(|timeout| ctx.start.at + timeout);
-    if !session.is_upgrade_req() {
+    if !tunnel {
         let mirrors = exchange.mirrors().filter_map(|mirror| backend(mirror.index()));
         ctx.copies = mirror::Copies::to(mirrors.collect());
     }
@@ -98,9 +106,22 @@ pub(crate) fn edit_request(
         upstream.set_raw_path(origin.as_bytes())?;
     }
     upstream.insert_header(TRACEPARENT.clone(), facts.trace.traceparent())?;
+    if upstream.version != Version::HTTP_2 {
+        join_cookies(upstream)?;
+    }
     if facts.trace.begins_here() {
         // It belongs to a trace that is not continued (W3C Trace Context, 3.3.1).
         upstream.remove_header(&TRACESTATE);
+    }
+    Ok(())
+}
+
+/// HTTP/2 callers may send one field for each cookie; elsewhere there is one for all (RFC 9113, 8.2.3).
+fn join_cookies(upstream: &mut RequestHeader) -> Result<()> {
+    let cookies: Vec<&[u8]> = upstream.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1 {
+        let joined = cookies.join(&b"; "[..]);
+        upstream.insert_header(COOKIE, joined)?;
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ mod refusal;
 use std::sync::Arc;
 use std::time::Duration;
 
+use analytics_record::Reason;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -72,7 +73,7 @@ impl ProxyHttp for Handler {
         session.set_total_drain_timeout(Some(Duration::from_secs(5)));
         ctx.facts = Some(facts(session, ctx)?);
         let Some(response) = decide(session, ctx).await else {
-            plan(session, ctx);
+            plan(ctx);
             return Ok(false);
         };
         respond(session, ctx, response).await?;
@@ -144,6 +145,9 @@ impl ProxyHttp for Handler {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        if misleads(response, ctx.facts.as_ref().is_some_and(|facts| facts.upgrade)) {
+            return Err(attempt::fail(ctx, Reason::UpstreamMalformed));
+        }
         let informational = response.status.is_informational() && response.status.as_u16() != 101;
         if !informational && attempt::answered(session, ctx, response.status) {
             return Err(Error::explain(ErrorType::InternalError, "the answer is to be asked for again"));
@@ -241,7 +245,6 @@ impl ProxyHttp for Handler {
             ctx.ending.aborted = (begun && !ctx.ending.refused) || left;
             tracing::debug!(%error, "a request did not end well");
         }
-        eprintln!("DBGEND {error:?} {:?}", ctx.ending);
         let tunnel = ctx.facts.as_ref().is_some_and(|facts| facts.upgrade);
         if error.is_none() && ctx.exchange.is_some() && !tunnel {
             self.shared.metrics.late_records.inc();
@@ -262,6 +265,14 @@ impl ProxyHttp for Handler {
     ) -> bool {
         true
     }
+}
+
+/// Whether a caller may take what follows this head for something else than we do: a change of protocol that it did not
+/// ask for (RFC 9110, 15.2.2), or a length that is not one number (RFC 9112, 6.3).
+fn misleads(response: &ResponseHeader, tunnel: bool) -> bool {
+    let mut lengths = response.headers.get_all(CONTENT_LENGTH).iter();
+    response.status.as_u16() == 101 && !tunnel
+        || lengths.any(|length| !length.as_bytes().iter().all(u8::is_ascii_digit))
 }
 
 /// Bytes of the body that follows a head, if it tells (RFC 9112, 6.3).

@@ -8,6 +8,7 @@ mod endpoint;
 mod names;
 mod pool;
 mod tls;
+mod tunnel;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use gateway_snapshot::BackendProtocol;
 use pingora_core::protocols::tls::ALPN;
 use pingora_core::upstreams::peer::HttpPeer;
 use tokio::sync::Notify;
+
+use tunnel::Tunnel;
 
 pub(crate) use pool::{InUse, Pool};
 pub(crate) use tls::{UpstreamTls, UpstreamTlsError};
@@ -144,14 +147,22 @@ impl Backend {
         self.tls.is_some()
     }
 
-    /// A peer for an attempt on `endpoint`.
-    pub(crate) fn peer(&self, endpoint: &InUse, connect: Duration, read: Option<Duration>) -> Box<HttpPeer> {
+    /// A peer for an attempt on `endpoint`; `tunnel`: for a request that asks for another protocol.
+    pub(crate) fn peer(
+        &self,
+        endpoint: &InUse,
+        connect: Duration,
+        read: Option<Duration>,
+        tunnel: bool,
+    ) -> Box<HttpPeer> {
         let server_name = self.tls.as_ref().map(|tls| tls.server_name.clone()).unwrap_or_default();
         let mut peer = HttpPeer::new(endpoint.address, self.tls.is_some(), server_name);
         // Connections are shared by address: not between protocols, and not between demands on TLS.
         let mut group = self.tls.as_ref().map_or(0, |tls| tls.group);
         if let Some(names) = self.tls.as_ref().and_then(|tls| tls.names.as_ref()) {
-            group ^= names.place(&mut peer, endpoint.address, self.protocol);
+            group ^= names.place(&mut peer, endpoint.address, self.protocol, tunnel);
+        } else if tunnel {
+            peer.options.custom_l4 = Some(Arc::new(Tunnel(endpoint.address)));
         }
         let alpn = match self.protocol {
             BackendProtocol::Http1 => ALPN::H1,
@@ -160,7 +171,8 @@ impl Backend {
         if let Some(tls) = &self.tls {
             peer.options.ca.clone_from(&tls.ca);
         }
-        peer.group_key = group << 1 | u64::from(self.protocol != BackendProtocol::Http1);
+        let h2 = u64::from(self.protocol != BackendProtocol::Http1);
+        peer.group_key = group << 2 | u64::from(tunnel) << 1 | h2;
         peer.options.alpn = alpn;
         peer.options.connection_timeout = Some(connect);
         peer.options.total_connection_timeout = Some(connect);

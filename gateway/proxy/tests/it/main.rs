@@ -12,6 +12,7 @@ mod upstream;
 
 mod edges;
 mod framing;
+mod hostile;
 mod life;
 mod proxying;
 mod reload;

@@ -8,7 +8,8 @@ const LOG: &str = "/names";
 fn ids_are_on_file_before_they_are_used() {
     let fs = FaultFs::new(1);
     let names = Names::create(&fs, Path::new(LOG)).unwrap();
-    let ids: Vec<NameId> = ["a", "shop/orders", "", "a", OTHER].iter().map(|text| names.intern(text)).collect();
+    let ids: Vec<NameId> =
+        ["a", "shop/orders", "", "a", OTHER].iter().map(|text| names.intern(text)).collect();
     assert_eq!(ids, [NameId(2), NameId(3), NameId::NONE, NameId(2), NameId::OTHER]);
     let again = Names::load(&fs, Path::new(LOG)).unwrap();
     for id in ids {

@@ -51,7 +51,8 @@ fn keys_keep_consumer_and_lease() {
         active.add(&record(6, 429, 0));
     }
     let (counted, _) = read(&region, 1);
-    let mut found: Vec<_> = counted.iter().map(|(k, s)| (k.consumer.0, k.status, k.leases[0], s.n, s.units[0])).collect();
+    let mut found: Vec<_> =
+        counted.iter().map(|(k, s)| (k.consumer.0, k.status, k.leases[0], s.n, s.units[0])).collect();
     found.sort_unstable();
     assert_eq!(found, [(5, 200, 11, 3, 6), (5, 200, 12, 3, 6), (6, 429, 0, 3, 6)]);
 }
@@ -94,7 +95,9 @@ fn damage_is_counted_not_believed() {
     let region = region(8);
     let mut active = Active::start(Arc::clone(&region), 1);
     active.add(&record(5, 200, 1));
-    let slot = (0..14).map(|i| HEADER_WORDS + i * SLOT_WORDS).find(|at| region.words()[*at].load(Ordering::Relaxed) != 0);
+    let slot = (0..14)
+        .map(|i| HEADER_WORDS + i * SLOT_WORDS)
+        .find(|at| region.words()[*at].load(Ordering::Relaxed) != 0);
     let copy = (region.words()[slot.unwrap()].load(Ordering::Relaxed) & 1) as usize;
     region.words()[slot.unwrap() + 1 + copy * COPY_WORDS + 9].fetch_add(1, Ordering::Relaxed);
     assert_eq!(read(&region, 1), (Vec::new(), 1));

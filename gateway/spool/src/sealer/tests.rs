@@ -103,12 +103,19 @@ fn records_become_segments_when_they_are_old_enough() {
     assert_eq!((report.sealed, report.trouble, report.degraded), (1, None, false));
     assert_eq!(totals(&spool), (10, 10, 10));
     let facts = spool.streams()[0];
-    assert_eq!((facts.first_held, facts.next_seq, facts.closed, facts.complete_through_us), (0, 1, false, wall));
+    assert_eq!(
+        (facts.first_held, facts.next_seq, facts.closed, facts.complete_through_us),
+        (0, 1, false, wall)
+    );
     assert_eq!(spool.delete_through(facts.stream, 1).unwrap(), 1);
     let wall = bench.pass(SECOND);
     sealer.tick(wall);
     let facts = spool.streams()[0];
-    assert_eq!((facts.first_held, facts.next_seq, facts.complete_through_us), (1, 1, wall), "idle time counts");
+    assert_eq!(
+        (facts.first_held, facts.next_seq, facts.complete_through_us),
+        (1, 1, wall),
+        "idle time counts"
+    );
     assert!(segment_files(&bench.fs).is_empty());
 }
 
@@ -250,7 +257,8 @@ fn counters_of_two_days_make_two_segments() {
         assert_eq!(sealer.tick(wall).trouble, None);
     }
     assert_eq!(totals(&spool).1, 400);
-    let days: std::collections::BTreeSet<u64> = spool.sealed().iter().map(|i| i.min_ts_us / 86_400 / SECOND).collect();
+    let days: std::collections::BTreeSet<u64> =
+        spool.sealed().iter().map(|i| i.min_ts_us / 86_400 / SECOND).collect();
     assert_eq!(days.len(), 2);
 }
 
@@ -310,7 +318,10 @@ fn one_process_per_spool() {
     let bench = Bench::new(1);
     let (_spool, _sealer) = bench.open();
     let error = Spool::open_on(bench.machine(), Path::new(DIR), options(), bench.wall).unwrap_err();
-    assert_eq!(error.to_string(), "spool /spool is in use by another process: give each gateway a spool directory of its own");
+    assert_eq!(
+        error.to_string(),
+        "spool /spool is in use by another process: give each gateway a spool directory of its own"
+    );
 }
 
 #[test]
@@ -337,7 +348,11 @@ fn damaged_files_are_set_aside_and_the_rest_is_intact() {
     let (spool, _sealer) = bench.open();
     assert_eq!(spool.sealed().iter().map(|i| i.name).collect::<Vec<_>>(), [names[2]]);
     assert_eq!(spool.lost().iter().map(|l| l.name).collect::<Vec<_>>(), names[..2]);
-    assert!(spool.notes().iter().any(|note| note.contains("0000000001-000-0000000001.seg is damaged")), "{:?}", spool.notes());
+    assert!(
+        spool.notes().iter().any(|note| note.contains("0000000001-000-0000000001.seg is damaged")),
+        "{:?}",
+        spool.notes()
+    );
     assert!(spool.epoch() > 1_000, "no epoch is used twice");
     let facts = spool.streams().into_iter().find(|f| f.stream == names[0].stream).unwrap();
     assert_eq!((facts.first_held, facts.next_seq, facts.closed), (2, 3, true));
@@ -354,7 +369,11 @@ fn a_damaged_ring_loses_only_what_was_hit() {
     bench.fs.damage(Path::new("/spool/epochs/0000000001/ring-000"), 4096 + 300).unwrap();
     let (spool, _sealer) = bench.open();
     assert_eq!(totals(&spool).1, 19);
-    assert!(spool.notes()[0].contains(&format!("the ring of {stream} has 152 damaged bytes")), "{:?}", spool.notes());
+    assert!(
+        spool.notes()[0].contains(&format!("the ring of {stream} has 152 damaged bytes")),
+        "{:?}",
+        spool.notes()
+    );
     assert_eq!(spool.health(bench.wall).quarantined, 1);
 }
 

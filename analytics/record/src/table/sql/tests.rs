@@ -11,7 +11,9 @@ fn placement() -> Placement {
 #[test]
 fn one_server() {
     let sql = create_table(&placement());
-    assert!(sql.starts_with("CREATE TABLE IF NOT EXISTS `turnpike`.`usage_records` (\n  `ts` DateTime64(6, 'UTC') COMMENT '"));
+    assert!(sql.starts_with(
+        "CREATE TABLE IF NOT EXISTS `turnpike`.`usage_records` (\n  `ts` DateTime64(6, 'UTC') COMMENT '"
+    ));
     for part in [
         "\nENGINE = MergeTree\nPARTITION BY toDate(ts)\nORDER BY (toStartOfHour(ts), consumer, route, ts)\n",
         "TTL toDate(ts) + INTERVAL 35 DAY DELETE",
@@ -63,6 +65,9 @@ fn the_count_names_segments_and_their_time() {
     let sql = verify_statement("turnpike", &headers);
     assert!(sql.contains("IN ((toUUID('01010101-0101-0101-0101-010101010101'), 2, 3, 0), (toUUID('01010101-0101-0101-0101-010101010101'), 2, 3, 1))"));
     assert!(sql.contains("toInt64(1000000)") && sql.contains("toInt64(1000001)"));
-    assert!(insert_statement("turnpike").starts_with("INSERT INTO `turnpike`.`usage_records` (`ts`, `request_id`, "));
+    assert!(
+        insert_statement("turnpike")
+            .starts_with("INSERT INTO `turnpike`.`usage_records` (`ts`, `request_id`, ")
+    );
     assert!(insert_statement("turnpike").ends_with("`segment_row`) FORMAT Native"));
 }
