@@ -114,13 +114,9 @@ async fn a_damaged_segment_and_ring_cost_only_what_was_in_them() -> anyhow::Resu
     machine.up()?;
     served(&callers[0], port, &mut answers).await;
     books::complete(&machine, answers.last().context("answers")?).await;
-    for file in [&segment, &ring] {
-        let name = file.file_name().context("a name")?.to_string_lossy().into_owned();
-        let text = log(&machine, Part::Gateway);
-        ensure!(
-            text.lines().any(|line| line.contains(&name) && line.contains("damaged")),
-            "{name} is not named:\n{text}"
-        );
+    let text = log(&machine, Part::Gateway);
+    for told in [format!("{} is damaged", name_of(&segment)?), format!("{} is damaged", ring.display())] {
+        ensure!(text.contains(&told), "`{told}` is not said:\n{text}");
     }
     let rows: Vec<Id> = machine.query("SELECT toString(request_id) AS id FROM usage_records").await?;
     let stored: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();

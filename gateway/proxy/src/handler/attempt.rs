@@ -40,7 +40,8 @@ pub(crate) async fn next(ctx: &mut Context) -> Result<Box<HttpPeer>> {
     let left = ctx.left();
     let connect = Duration::from_millis(ctx.config.settings.connect_timeout_ms.max(1));
     let connect = left.map_or(connect, |left| left.min(connect));
-    let peer = backend.peer(&endpoint, connect, read_timeout(ctx, left));
+    let tunnel = ctx.facts.as_ref().is_some_and(|facts| facts.upgrade);
+    let peer = backend.peer(&endpoint, connect, read_timeout(ctx, left), tunnel);
     ctx.attempts.made += 1;
     ctx.attempts.again = false;
     ctx.attempts.failure = None;

@@ -115,7 +115,7 @@ impl Copies {
 async fn deliver(backend: &Arc<Backend>, head: &Head, body: Bytes, shared: &Shared) {
     backend.ready().await;
     let Some(endpoint) = backend.pool.choose(shared.clock.mono_ms(), &[]) else { return };
-    let peer = backend.peer(&endpoint, PATIENCE, Some(PATIENCE));
+    let peer = backend.peer(&endpoint, PATIENCE, Some(PATIENCE), false);
     match tokio::time::timeout(PATIENCE, exchange(&peer, backend.is_secure(), head, body)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(backend = backend.key, %error, "a mirror did not take a copy"),

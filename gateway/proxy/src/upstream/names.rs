@@ -22,11 +22,12 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use x509_parser::extensions::GeneralName;
 
 use super::tls::{UpstreamTlsError, certificates};
+use super::tunnel::{connect, patient};
 use crate::listen::provider;
 
 /// Bytes that the copy holds in each direction.
@@ -69,13 +70,19 @@ impl Names {
     /// Makes `peer`, which pingora is to take for a plain one, connect to `address` in our way. Returns what tells
     /// the address apart among connections that are shared: pingora compares a connection's own address with the
     /// peer's before it shares it, and leaves that only for 0.0.0.0, which therefore stands for the socket pair.
-    pub(super) fn place(&self, peer: &mut HttpPeer, address: SocketAddr, protocol: BackendProtocol) -> u64 {
+    pub(super) fn place(
+        &self,
+        peer: &mut HttpPeer,
+        address: SocketAddr,
+        protocol: BackendProtocol,
+        tunnel: bool,
+    ) -> u64 {
         let tls = match protocol {
             BackendProtocol::Http1 => &self.http1,
             BackendProtocol::H2 | BackendProtocol::H2c => &self.http2,
         };
         let (tls, server_name) = (tls.clone(), self.server_name.clone());
-        peer.options.custom_l4 = Some(Arc::new(Connector { tls, server_name, address }));
+        peer.options.custom_l4 = Some(Arc::new(Connector { tls, server_name, address, tunnel }));
         peer.scheme = Scheme::HTTP;
         peer._address = PeerAddress::Inet((Ipv4Addr::UNSPECIFIED, address.port()).into());
         let mut hasher = DefaultHasher::new();
@@ -101,6 +108,8 @@ struct Connector {
     tls: TlsConnector,
     server_name: ServerName<'static>,
     address: SocketAddr,
+    /// For a request that asks for another protocol.
+    tunnel: bool,
 }
 
 impl std::fmt::Debug for Connector {
@@ -112,14 +121,15 @@ impl std::fmt::Debug for Connector {
 #[async_trait]
 impl L4Connect for Connector {
     async fn connect(&self, _peer: &PeerAddress) -> Result<Stream> {
-        let socket =
-            TcpStream::connect(self.address).await.or_err(ErrorType::ConnectError, "cannot connect")?;
-        socket.set_nodelay(true).or_err(ErrorType::ConnectError, "cannot set up the socket")?;
+        let socket = connect(self.address).await?;
         let mut secure = self
             .tls
             .connect(self.server_name.clone(), socket)
             .await
             .or_err(ErrorType::TLSHandshakeFailure, "the handshake failed")?;
+        if self.tunnel {
+            return Ok(patient(secure));
+        }
         let (near, mut far) =
             UnixStream::pair().or_err(ErrorType::ConnectError, "cannot make a socket pair")?;
         tokio::spawn(async move {
