@@ -28,6 +28,6 @@ for target in "${targets[@]}"; do
     *) [ ! -d "seeds/$target" ] || seeds+=("seeds/$target") ;;
     esac
     cargo +nightly fuzz run --features "$features" "$target" "${seeds[@]}" -- \
-        -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0
+        -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 -print_funcs=0 -print_final_stats=1 -verbosity=0
 done
 echo "nothing found"

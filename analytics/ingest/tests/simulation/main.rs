@@ -4,6 +4,14 @@
 //! repeat and reorder. One run is one seed; `TURNPIKE_SIM_SEED=n` replays it with a trace, `TURNPIKE_SIM_RUNS=n` sets
 //! how many run. Every run checks M1–M6 and M8 of the metering protocol; M7 (no back-pressure) holds by what `append`
 //! may do and is checked by the spool's own tests. Deliberately broken variants must be caught.
+#![allow(
+    clippy::needless_for_each,
+    clippy::print_stdout,
+    clippy::struct_field_names,
+    clippy::too_many_arguments,
+    clippy::unwrap_used,
+    reason = "a simulation in a test tells its story and stops at what it does not expect"
+)]
 
 mod check;
 mod gateway;
@@ -34,18 +42,18 @@ fn run(first: u64, count: u64, flaw: Option<Flaw>, stop_at_first: bool) -> BTree
             let failures = &failures;
             scope.spawn(move || {
                 for seed in (first..first + count).skip(thread as usize).step_by(threads as usize) {
-                    if stop_at_first && !failures.lock().unwrap().is_empty() {
+                    if stop_at_first && failures.lock().is_ok_and(|found| !found.is_empty()) {
                         return;
                     }
                     let outcome = std::panic::catch_unwind(|| World::new(seed, flaw, Tracing::Off).run());
                     if let Err(why) = outcome.unwrap_or_else(|_| Err("it panicked, see above".to_owned())) {
-                        failures.lock().unwrap().insert(seed, why);
+                        failures.lock().expect("no run panics with the lock").insert(seed, why);
                     }
                 }
             });
         }
     });
-    failures.into_inner().unwrap()
+    failures.into_inner().expect("no run panics with the lock")
 }
 
 #[test]

@@ -118,7 +118,8 @@ impl Service {
                 Action::Insert { attempt, name, token, .. } => {
                     self.running.insert(attempt.0, name);
                     let token = if self.flaw == Some(Flaw::OneToken) { name.to_string() } else { token };
-                    store.insert(attempt, token, self.bytes[&name].clone(), self.boot, now.mono_us, random);
+                    let sent = (attempt, token, self.bytes[&name].clone());
+                    store.insert(sent, self.boot, now.mono_us, random);
                 }
                 Action::Verify { query, headers } => {
                     let names = headers.iter().map(|header| header.name).collect();

@@ -49,7 +49,7 @@ struct Insert {
 
 #[derive(Debug)]
 struct Query {
-    query: QueryId,
+    id: QueryId,
     names: Vec<SegmentName>,
     runs_us: u64,
     answers_us: u64,
@@ -75,15 +75,15 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    /// An insert is sent: the attempt, its token, the segment.
     pub(crate) fn insert(
         &mut self,
-        attempt: AttemptId,
-        token: String,
-        bytes: Vec<u8>,
+        sent: (AttemptId, String, Vec<u8>),
         client: u64,
         now: u64,
         r: &mut Random,
     ) {
+        let (attempt, token, bytes) = sent;
         let arrives_us = now + r.within(1_000, TRANSIT_US);
         let slow = r.chance(100);
         let commits_us =
@@ -113,7 +113,7 @@ impl Store {
     ) {
         let runs_us = now + r.within(1_000, 50_000);
         let answers_us = runs_us + r.within(1_000, 50_000);
-        self.queries.push(Query { query, names, runs_us, answers_us, found: None, ran: false, client });
+        self.queries.push(Query { id: query, names, runs_us, answers_us, found: None, ran: false, client });
     }
 
     /// Whether no insert is running or under way.
@@ -210,7 +210,7 @@ impl Store {
             }
             if query.answers_us <= now && query.ran {
                 let found = query.found.take().filter(|_| !r.chance(50));
-                answers.push((query.client, Answer::Counted(query.query, found)));
+                answers.push((query.client, Answer::Counted(query.id, found)));
             } else {
                 self.queries.push(query);
             }

@@ -167,7 +167,7 @@ impl World {
         }
         let line = format!("{:>9} {what}", self.now_us - START_US);
         if self.tracing == Tracing::Print {
-            println!("{line}");
+            print(&line);
         }
         self.trace.push(line);
     }
@@ -228,13 +228,17 @@ impl World {
         let client = self.service.as_ref().map_or(u64::MAX, |service| service.boot);
         let answers = self.store.step(client, now.mono_us, &mut self.random);
         let commits: Vec<String> = self.store.events.drain(..).collect();
-        commits.iter().for_each(|commit| self.say(commit));
+        for commit in commits {
+            self.say(&commit);
+        }
         let Some(service) = &mut self.service else { return Ok(()) };
         if let Some((_, sent_before_us)) = self.fence_at_us.take_if(|(at, _)| *at <= now.mono_us) {
             service.ingest.fence_before(sent_before_us, now);
             service.events.push(format!("fence before {}", sent_before_us.saturating_sub(START_US)));
         }
-        answers.into_iter().for_each(|answer| service.answer(answer, now));
+        for answer in answers {
+            service.answer(answer, now);
+        }
         service.act(&mut self.store, now, &mut self.random);
         self.checks.late.extend(service.late.drain(..));
         let alarms: Vec<String> = service.alarms.drain(..).collect();
@@ -242,7 +246,9 @@ impl World {
         // The ledger is written whenever it changes, before anyone is told.
         self.ledger = service.ingest.ledger();
         self.checks.completeness(service.ingest.status().complete_through_us, now.mono_us)?;
-        events.iter().for_each(|event| self.say(event));
+        for event in events {
+            self.say(&event);
+        }
         match alarms.first() {
             Some(alarm) => Err(format!("an alarm without damage: {alarm}")),
             None => Ok(()),
@@ -377,4 +383,9 @@ impl World {
             self.say("network is cut");
         }
     }
+}
+
+#[allow(clippy::print_stdout, reason = "a replayed run tells its story")]
+fn print(line: &str) {
+    println!("{line}");
 }
