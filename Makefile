@@ -48,5 +48,6 @@ deny: ## licences, advisories and sources of dependencies
 fuzz: ## fuzz every parser of outside bytes for a while: make fuzz SECONDS=60
 	./tests/fuzz.sh $(or $(SECONDS),60)
 
-chaos: engine ## a longer kill test: make chaos KILLS=1000
+chaos: engine ## a longer kill test: make chaos KILLS=1000 SEED=1
+	cargo build -p turnpike
 	KILLS=$(or $(KILLS),1000) cargo test -p tests --test kill -- --nocapture

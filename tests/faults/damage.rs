@@ -168,8 +168,7 @@ async fn damaged_snapshots_are_refused_and_the_last_good_one_serves() -> anyhow:
     eventually("the gateway runs again and says what is wrong", WITHIN, || async {
         machine.alive(Part::Gateway).await.map_err(|error| format!("{error:#}"))?;
         let text = log(&machine, Part::Gateway);
-        let told =
-            text.lines().any(|line| line.contains("the last good snapshot cannot be served"));
+        let told = text.lines().any(|line| line.contains("the last good snapshot cannot be served"));
         if told { Ok(()) } else { Err(text) }
     })
     .await;

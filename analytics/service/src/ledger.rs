@@ -33,7 +33,9 @@ pub enum LedgerError {
         error: std::io::Error,
     },
     /// Another process holds the file.
-    #[error("store {path} is in use by another analytics process: stop that one, or give this one a state folder of its own")]
+    #[error(
+        "store {path} is in use by another analytics process: stop that one, or give this one a state folder of its own"
+    )]
     InUse {
         /// Which.
         path: PathBuf,

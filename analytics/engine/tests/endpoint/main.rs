@@ -12,3 +12,4 @@ mod lifecycle;
 mod limits;
 mod partners;
 mod process;
+mod records;

@@ -170,7 +170,10 @@ fn engine_process() {
         writeln!(output, "\n{text}").and_then(|()| output.flush()).unwrap();
     };
     // Before the runtime has threads: only those that come later are confined.
-    analytics_engine::confine(&options(folder.as_ref())).unwrap();
+    if let Err(error) = analytics_engine::confine(&options(folder.as_ref())) {
+        say(format!("{FAILED}{error}"));
+        std::process::exit(1);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let shutdown = CancellationToken::new();
     let asked = shutdown.clone();

@@ -33,8 +33,8 @@ pub fn read_block(bytes: &[u8]) -> Result<Block, NativeError> {
     let mut r = Reader { bytes, at: 0 };
     let columns = r.varint()?;
     let rows = usize::try_from(r.varint()?).map_err(|_| NativeError::Bad("row count"))?;
-    // Every column takes at least one byte per row, so a larger count cannot be true.
-    if columns > MAX_COLUMNS || rows > bytes.len() {
+    // Every column takes at least one byte per row, so a larger count cannot be true; rows of nothing are none.
+    if columns > MAX_COLUMNS || rows > bytes.len() || (columns == 0 && rows > 0) {
         return Err(NativeError::Bad("size"));
     }
     let mut block = Block { rows, columns: Vec::new() };

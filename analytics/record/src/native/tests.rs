@@ -72,6 +72,12 @@ fn wide_dictionaries_use_wide_indices() {
     }
 }
 
+#[test]
+fn rows_without_columns_are_no_block() {
+    assert_eq!(read_block(&[0, 0]).map(|block| block.rows), Ok(0));
+    assert_eq!(read_block(&[0, 0x83, 0]), Err(NativeError::Bad("size")));
+}
+
 proptest! {
     #[test]
     fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

@@ -56,6 +56,32 @@ async fn a_websocket_stays_open_through_reloads() {
     assert_eq!((rows[0].status, rows[0].protocol.as_str(), rows.len()), (101, "websocket", 1), "{rows:?}");
 }
 
+/// The upstream's answer may come before anything else happens: the tunnel must not take that for its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_websocket_that_opens_stays_open() {
+    let (_, echo) = Upstream::start().await;
+    let build = Build::new()
+        .backend("ws", BackendProtocol::Http1, &[websocket_upstream().await])
+        .backend("b", BackendProtocol::Http1, &[echo])
+        .route("/ws", "ws")
+        .route("/", "b");
+    let mut rig = Rig::start(&build).await;
+    let plain = rig.plain().await;
+    for n in 0..60 {
+        let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{plain}/ws")).await.unwrap();
+        socket.send(Message::text(format!("{n}"))).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(format!("{n}")));
+        // An upstream that does not agree: an ordinary answer.
+        if n % 20 == 0 {
+            assert!(tokio_tungstenite::connect_async(format!("ws://{plain}/no")).await.is_err());
+            assert_eq!(reqwest::get(format!("http://{plain}/no")).await.unwrap().status(), 200);
+        }
+    }
+    let statuses: Vec<_> = rig.records().await.iter().map(|row| row.status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 101).count(), 60);
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 6);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_lets_running_requests_end() {
     let (upstream, address) = Upstream::start().await;

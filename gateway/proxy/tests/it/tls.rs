@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
 use gateway_snapshot::{
     Backend, BackendProtocol, BackendRef, BackendTls, Certificate, Endpoint, Filter, Listener, ListenerTls,
     Mirror,
@@ -22,6 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::rig::{Rig, eventually, reason};
 use crate::snapshot::{Build, PLAIN, certificate, certificate_with_uri, to};
@@ -37,16 +39,7 @@ struct Secure {
 
 impl Secure {
     async fn start(certificate: &Certificate) -> (Self, SocketAddr) {
-        let chain = CertificateDer::pem_slice_iter(certificate.chain.as_bytes());
-        let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
-        let mut config = rustls::ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain.map(Result::unwrap).collect(), key)
-            .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = acceptor(certificate, &[b"h2", b"http/1.1"]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let upstream = Self::default();
@@ -82,6 +75,19 @@ impl Secure {
             hyper::server::conn::http1::Builder::new().serve_connection(io, service).await
         };
     }
+}
+
+fn acceptor(certificate: &Certificate, protocols: &[&[u8]]) -> TlsAcceptor {
+    let chain = CertificateDer::pem_slice_iter(certificate.chain.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.map(Result::unwrap).collect(), key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
@@ -190,6 +196,44 @@ async fn mirrors_take_their_copies_over_tls() {
         seen[..4].iter().all(|told| *told == one) && seen[4..].iter().all(|told| *told == two),
         "{seen:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn websockets_go_over_tls() {
+    let certificate = certificate(&["up.example"]);
+    let acceptor = acceptor(&certificate, &[b"http/1.1"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let stream = acceptor.accept(stream).await.unwrap();
+            tokio::spawn(async move {
+                let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+                while let Some(Ok(message)) = socket.next().await {
+                    if !message.is_text() || socket.send(message).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let mut build = Build::new().route("/plain", "plain").route("/names", "names");
+    for (key, name, names) in [("plain", "up.example", &[][..]), ("names", "other.example", &["up.example"])]
+    {
+        let tls = demand(name, &certificate.chain, names);
+        build.0.backends.insert(key.into(), backend(address, BackendProtocol::Http1, tls));
+    }
+    let rig = Rig::start(&build).await;
+    for n in 0..20 {
+        for path in ["plain", "names"] {
+            let url = format!("ws://{}/{path}", rig.plain().await);
+            let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+            for n in [n, n + 1] {
+                socket.send(Message::text(format!("{n}"))).await.unwrap();
+                assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(format!("{n}")), "{path}");
+            }
+        }
+    }
 }
 
 /// A TLS connection with one version and one server name.
