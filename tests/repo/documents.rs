@@ -8,7 +8,7 @@ use super::{files, root, text};
 fn links_between_documents_lead_somewhere() {
     let mut broken = Vec::new();
     for path in files().into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "md")) {
-        for target in links(&text(&path)) {
+        for target in links(&prose(&text(&path))) {
             if target.contains("://") || target.starts_with('#') || target.starts_with("mailto:") {
                 continue;
             }
@@ -20,6 +20,11 @@ fn links_between_documents_lead_somewhere() {
         }
     }
     assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+}
+
+/// A text without its code: a pattern may look like a link.
+fn prose(text: &str) -> String {
+    text.lines().map(|line| line.split('`').step_by(2).collect::<String>() + "\n").collect()
 }
 
 /// Targets of inline Markdown links.
