@@ -67,7 +67,7 @@ async fn insert(engine: &Engine, segment: &Sealed, token: &str) {
     };
     let mut query = format!("query={}&insert_deduplication_token={}", encode(&statement), encode(token));
     for (setting, value) in INSERT_SETTINGS {
-        query.push_str(&format!("&{setting}={value}"));
+        query = format!("{query}&{setting}={value}");
     }
     let block = Segment::parse(&segment.bytes).unwrap().block_bytes().unwrap();
     assert_eq!(engine.post(&query, block).await, (200, String::new()));
