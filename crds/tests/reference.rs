@@ -26,7 +26,7 @@ fn the_page_of_kinds_is_the_generated_one() {
     conditions(&mut page);
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/kinds.md");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &page).unwrap();
+        std::fs::write(&path, &page).expect("the page can be written");
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(committed == page, "docs/reference/kinds.md is stale: UPDATE_GOLDEN=1 cargo test -p crds");
@@ -35,10 +35,11 @@ fn the_page_of_kinds_is_the_generated_one() {
 fn kind(page: &mut String, spec: &Value) {
     let schema = &spec["versions"][0]["schema"]["openAPIV3Schema"];
     let names = &spec["names"];
-    write!(page, "\n## {}\n\n{}\n", text(&names["kind"]), text(&schema["description"])).unwrap();
+    write!(page, "\n## {}\n\n{}\n", text(&names["kind"]), text(&schema["description"]))
+        .expect("a string can be written");
     let short: Vec<&str> = items(&names["shortNames"]).iter().map(text).collect();
     if !short.is_empty() {
-        write!(page, "\nShort name: `{}`.\n", short.join("`, `")).unwrap();
+        write!(page, "\nShort name: `{}`.\n", short.join("`, `")).expect("a string can be written");
     }
     page.push_str("\n| field | type | default | rules | meaning |\n|---|---|---|---|---|\n");
     for part in ["spec", "status"] {
@@ -61,7 +62,7 @@ fn fields(page: &mut String, path: &str, schema: &Value, required: bool) {
         text(&schema["description"]).to_owned(),
     ];
     let cells: Vec<String> = line.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
-    writeln!(page, "| `{path}` | {} |", cells.join(" | ")).unwrap();
+    writeln!(page, "| `{path}` | {} |", cells.join(" | ")).expect("a string can be written");
     for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
         fields(page, &format!("{path}.{name}"), inner, is_required(schema, name));
     }
@@ -135,18 +136,19 @@ fn standard(page: &mut String) {
          (`discovery.k8s.io/v1`).\n\n",
     );
     for (name, _) in crds::STANDARD_DEFINITIONS {
-        writeln!(page, "- `{}`", name.trim_end_matches(".yaml").replacen('_', "/", 1)).unwrap();
+        writeln!(page, "- `{}`", name.trim_end_matches(".yaml").replacen('_', "/", 1))
+            .expect("a string can be written");
     }
 }
 
 fn conditions(page: &mut String) {
     page.push_str("\n## Conditions\n\n| type | meaning |\n|---|---|\n");
     for kind in ConditionType::ALL {
-        writeln!(page, "| `{kind}` | {} |", kind.meaning()).unwrap();
+        writeln!(page, "| `{kind}` | {} |", kind.meaning()).expect("a string can be written");
     }
     page.push_str("\n| reason | when |\n|---|---|\n");
     for reason in Reason::ALL {
-        writeln!(page, "| `{reason}` | {} |", reason.meaning()).unwrap();
+        writeln!(page, "| `{reason}` | {} |", reason.meaning()).expect("a string can be written");
     }
 }
 

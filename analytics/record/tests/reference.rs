@@ -13,7 +13,7 @@ const MARK: &str =
 fn compare(page: &str, text: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(page);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).expect("the page can be written");
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(

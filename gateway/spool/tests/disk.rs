@@ -1,5 +1,7 @@
 //! The spool on the real file system: kept over restarts, held by one process, quick.
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
