@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CONSOLE := dashboards/console
 BIN = $(shell cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/turnpike
 
-.PHONY: help up test test-rust lint fmt golden engine console deny setup partners chaos fuzz
+.PHONY: help up test test-rust lint fmt golden engine console images deny setup partners chaos fuzz
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ console: $(CONSOLE)/dist/index.html ## build the console's web page
 
 $(CONSOLE)/dist/index.html: docs/reference/openapi.json $(shell find $(CONSOLE) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 	cd $(CONSOLE) && npm ci --no-audit --no-fund && npm run build
+
+images: console ## build container images as OCI archives in target/images; PROFILE=dev for quick, large ones
+	./images/build.sh --profile $(or $(PROFILE),dist)
 
 setup: ## install what tests need on a Debian machine (as root)
 	./tests/setup.sh
