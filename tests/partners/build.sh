@@ -10,7 +10,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${TURNPIKE_PARTNERS:-${XDG_CACHE_HOME:-$HOME/.cache}/turnpike/partners}
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
-all=(alertmanager clickhouse-go grpc h2spec helm jaeger)
+all=(alertmanager clickhouse-go grpc h2spec jaeger)
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { printf '\033[31m%s\033[0m\n' "$*" >&2; exit 1; }
