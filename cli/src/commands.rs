@@ -1,10 +1,12 @@
 //! The subcommands, one module each.
 
 mod check;
+mod crds;
 mod doctor;
 mod echo;
 mod explain;
 mod key;
+mod operator;
 pub(crate) mod parts;
 mod usage;
 mod why;
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     Analytics(parts::AnalyticsArgs),
     /// Run the embedded ClickHouse engine alone.
     Engine(parts::EngineArgs),
+    Operator(operator::Args),
+    Crds(crds::Args),
     Echo(echo::Args),
 }
 
@@ -51,6 +55,8 @@ pub(crate) async fn run(command: Command, output: Output) -> anyhow::Result<Exit
         Command::Gateway(args) => parts::gateway(args).await?,
         Command::Analytics(args) => parts::analytics(args).await?,
         Command::Engine(args) => parts::engine(args).await?,
+        Command::Operator(args) => operator::run(args).await?,
+        Command::Crds(args) => crds::run(&args)?,
         Command::Echo(args) => echo::run(args, shutdown().cancelled_owned()).await?,
     }
     Ok(ExitCode::SUCCESS)

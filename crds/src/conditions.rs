@@ -116,6 +116,8 @@ words! {
         NoMatchingListenerHostname,
         /// Route: the parent has no such listener or port.
         NoMatchingParent,
+        /// Gateway: what serves it cannot be made in the cluster.
+        NoResources,
         /// BackendTLSPolicy: none of its CA certificates can be used.
         NoValidCACertificate,
         /// ListenerSet: its Gateway does not allow it.

@@ -69,7 +69,7 @@ fn tidied(definition: CustomResourceDefinition) -> CustomResourceDefinition {
 
 /// Integers get the two formats of OpenAPI; absent is the only way to write nothing, so that empty lists and maps
 /// are no defaults; and default objects that are the sum of their members' defaults become empty, so that the
-/// members' own defaults apply.
+/// members' own defaults apply, but where there are rules: an API server holds them against the default as it is written.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -80,7 +80,8 @@ fn tidy(value: &mut Value) {
                     let wide = integer.ends_with("64");
                     map.insert("format".into(), if wide { "int64" } else { "int32" }.into());
                 }
-                let structure = map.contains_key("properties");
+                let structure =
+                    map.contains_key("properties") && !map.contains_key("x-kubernetes-validations");
                 match map.get_mut("default") {
                     Some(default) if structure => *default = Value::Object(serde_json::Map::new()),
                     Some(Value::Array(elements)) if elements.is_empty() => _ = map.remove("default"),

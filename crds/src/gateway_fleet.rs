@@ -1,5 +1,7 @@
 //! GatewayFleet: parameters of a GatewayClass or Gateway.
 
+use std::collections::BTreeMap;
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +10,7 @@ use crate::{Duration, ObjectStatus};
 
 /// How the gateways of a GatewayClass or Gateway behave. Refer to it from `parametersRef` of a GatewayClass, or
 /// from `infrastructure.parametersRef` of a Gateway.
-#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "turnpike.dev",
     version = "v1alpha1",
@@ -43,6 +45,97 @@ pub struct GatewayFleetSpec {
     pub access_log: AccessLog,
     /// Signals besides metrics, which are always there.
     pub telemetry: Telemetry,
+    /// How many gateways run in a cluster when nothing scales them.
+    #[schemars(range(max = 1_000))]
+    pub replicas: u32,
+    /// Scaling in a cluster; without it, `replicas` run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+    /// What each gateway asks of its node, and may take at most.
+    pub resources: Resources,
+    /// How a cluster makes the gateways reachable.
+    pub service: ServiceSettings,
+}
+
+impl Default for GatewayFleetSpec {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            trusted_proxies: Vec::new(),
+            access_log: AccessLog::default(),
+            telemetry: Telemetry::default(),
+            replicas: 1,
+            autoscaling: None,
+            resources: Resources::default(),
+            service: ServiceSettings::default(),
+        }
+    }
+}
+
+/// Between how many gateways a cluster scales, and on what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.minReplicas <= self.maxReplicas",
+    "message": "minReplicas must not be above maxReplicas",
+}]))]
+pub struct Autoscaling {
+    /// Fewest gateways.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub min_replicas: u32,
+    /// Most gateways.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub max_replicas: u32,
+    /// Use of the requested CPU that is aimed at, in percent.
+    #[schemars(range(min = 1, max = 100))]
+    pub cpu_percent: u32,
+}
+
+impl Default for Autoscaling {
+    fn default() -> Self {
+        Self { min_replicas: 1, max_replicas: 10, cpu_percent: 70 }
+    }
+}
+
+/// CPU and memory in the words of Kubernetes, such as `cpu: 500m`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resources {
+    /// What a node must have left.
+    #[schemars(extend("maxProperties" = 8))]
+    pub requests: BTreeMap<String, String>,
+    /// What a gateway may take at most.
+    #[schemars(extend("maxProperties" = 8))]
+    pub limits: BTreeMap<String, String>,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        let requests = [("cpu", "100m"), ("memory", "128Mi")];
+        let owned = |(name, quantity): (&str, &str)| (name.to_owned(), quantity.to_owned());
+        Self { requests: requests.into_iter().map(owned).collect(), limits: BTreeMap::new() }
+    }
+}
+
+/// The Service in front of the gateways.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceSettings {
+    /// Type of the Service.
+    pub r#type: ServiceType,
+}
+
+/// Type of a Service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ServiceType {
+    /// Reachable from outside at an address that the cluster's load balancer gives.
+    #[default]
+    LoadBalancer,
+    /// Reachable from outside at a port of every node.
+    NodePort,
+    /// Reachable from inside the cluster.
+    ClusterIP,
 }
 
 /// Sizes that a gateway accepts.

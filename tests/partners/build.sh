@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the real partners of the tests, each once, and prints the folder of each one's programs.
 #
-#   tests/partners/build.sh [NAME...]     all of them when none is named
+#   tests/partners/build.sh [NAME...]     when none is named, all but those of the test cluster
 #
 # What is built is pinned by the go.mod and go.sum in the folder NAME; a change there builds anew. Programs are kept in
 # ${TURNPIKE_PARTNERS}, by default in the user's cache. Needs Go; the first time needs the Go module proxy.
@@ -26,8 +26,28 @@ prepare_alertmanager() {
     go mod edit -replace "$module=./source"
 }
 
+# An API server says what it is linked with; charts ask for its version.
+flags_kubernetes() {
+    local version package
+    version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
+    for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+        printf -- ' -X %s.%s' "$package" "gitVersion=$version" "$package" gitMajor=1 "$package" "gitMinor=$(cut -d. -f2 <<<"$version")" \
+            "$package" gitTreeState=clean "$package" gitCommit=unknown "$package" buildDate=1970-01-01T00:00:00Z
+    done
+}
+
 # The tools of the go.mod, unless a partner is a program of ours.
-packages() { if [ "$1" = clickhouse-go ]; then echo ./records; else echo tool; fi; }
+compile() {
+    local flags='-s -w'
+    if declare -F "flags_$1" >/dev/null; then flags+=$("flags_$1"); fi
+    case $1 in
+        clickhouse-go) nice go build -trimpath -ldflags="$flags" -o bin/ ./records ;;
+        kubernetes) nice go build -trimpath -ldflags="$flags" -o bin/kubernetes . ;;
+        conformance) nice go test -c -trimpath -ldflags="$flags" -o bin/conformance.test . ;;&
+        containerd) GOFLAGS+=' -tags=no_btrfs,no_devmapper,no_zfs,no_aufs,no_tracing,no_nri' ;;&
+        *) nice go build -trimpath -ldflags="$flags" -o bin/ tool ;;
+    esac
+}
 
 build() {
     local name=$1 source=$here/$1 key out work started
@@ -50,7 +70,7 @@ build() {
             export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off
             if declare -F "prepare_$name" >/dev/null; then "prepare_$name"; fi
             mkdir bin
-            nice go build -trimpath -ldflags='-s -w' -o bin/ "$(packages "$name")"
+            compile "$name"
         ) >&2 || fail "$name cannot be built; see above"
         mv "$work/bin" "$out"
         rm -rf "$work"

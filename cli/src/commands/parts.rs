@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -10,6 +11,8 @@ use super::{print_ready, shutdown};
 /// Secrets come from the environment: a command line is visible to every user of the machine.
 const TOKEN: &str = "TURNPIKE_TOKEN";
 const CLICKHOUSE_PASSWORD: &str = "TURNPIKE_CLICKHOUSE_PASSWORD";
+/// Added to listener ports below 1024 where they are bound without a privilege.
+const UNPRIVILEGED: u16 = operator_compile::UNPRIVILEGED;
 
 fn token() -> anyhow::Result<String> {
     std::env::var(TOKEN).with_context(|| format!("set {TOKEN} to the token that the parts show each other"))
@@ -36,20 +39,38 @@ pub(crate) struct GatewayArgs {
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// Snapshot file to serve and watch.
+    #[arg(long, required_unless_present = "operator", conflicts_with = "operator")]
+    snapshot: Option<PathBuf>,
+    /// URL of the operator that gives snapshots, such as <https://turnpike-operator.turnpike-system:9443>.
+    #[arg(long, requires_all = ["fleet", "replica", "identity"])]
+    operator: Option<String>,
+    /// `namespace/name` of the Gateway that this process serves.
     #[arg(long)]
-    snapshot: PathBuf,
+    fleet: Option<String>,
+    /// Name of this process within its fleet: that of its Pod.
+    #[arg(long)]
+    replica: Option<String>,
+    /// Folder with tls.crt, tls.key and ca.crt, by which this process and the operator know each other.
+    #[arg(long)]
+    identity: Option<PathBuf>,
     /// Folder for the spool and the last good snapshot.
     #[arg(long)]
     state: PathBuf,
-    /// Base URL of analytics.
+    /// Base URL of analytics. Without it usage stays in the spool, and hard quotas refuse.
     #[arg(long)]
-    analytics: String,
+    analytics: Option<String>,
     /// Address that listeners bind.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     bind: IpAddr,
     /// Bind port SOCKET for listeners of port LISTENER, such as 443=8443; may be repeated.
     #[arg(long = "port", value_name = "LISTENER=SOCKET", value_parser = port_pair)]
     ports: Vec<(u16, u16)>,
+    /// Bind port P + 64512 for listeners of each port P below 1024, which needs no privilege.
+    #[arg(long)]
+    unprivileged_ports: bool,
+    /// After SIGTERM: how many seconds to go on accepting while not ready, so that balancers notice.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    drain_delay: u64,
     /// Bytes that usage may take on disk while analytics is away; from 80 % of it on, counts are kept without detail.
     #[arg(long, env = "TURNPIKE_SPOOL_BYTES", default_value_t = 4 << 30)]
     spool_bytes: u64,
@@ -61,14 +82,25 @@ pub(crate) struct GatewayArgs {
 pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<()> {
     let stop = shutdown();
     let token = token()?;
-    let mut options = gateway_proxy::Options::new(args.snapshot, args.state);
+    let snapshots = match (args.snapshot, args.operator) {
+        (Some(path), _) => gateway_proxy::Snapshots::File(path),
+        (None, url) => gateway_proxy::Snapshots::Operator(gateway_proxy::Operator {
+            url: url.unwrap_or_default(),
+            fleet: args.fleet.unwrap_or_default(),
+            replica: args.replica.unwrap_or_default(),
+            identity: args.identity.unwrap_or_default(),
+        }),
+    };
+    let mut options = gateway_proxy::Options::new(snapshots, args.state);
     options.admin = args.listen;
     options.admin_token = Some(token.clone());
     options.address = args.bind;
-    options.port_map = args.ports.into_iter().collect();
+    let low = (1..1024).filter(|_| args.unprivileged_ports).map(|port| (port, port + UNPRIVILEGED));
+    options.port_map = low.chain(args.ports).collect();
+    options.drain_delay = Duration::from_secs(args.drain_delay);
     options.spool_bytes = args.spool_bytes;
     options.spool_ring_bytes = args.spool_ring_bytes;
-    options.analytics = Some(gateway_proxy::Analytics { url: args.analytics, token });
+    options.analytics = args.analytics.map(|url| gateway_proxy::Analytics { url, token });
     let process = gateway_proxy::Process::start(options).await?;
     announce(process.admin());
     process.run(stop).await;

@@ -24,6 +24,6 @@ mod status;
 mod telemetry;
 mod upstream;
 
-pub use options::{Analytics, Options};
+pub use options::{Analytics, Operator, Options, Snapshots};
 pub use process::{Error, Process, run};
 pub use status::{ListenerStatus, Refused, Status};

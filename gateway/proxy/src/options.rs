@@ -5,11 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::source::Operator;
+
 /// Options of a gateway process.
 #[derive(Clone)]
 pub struct Options {
-    /// File that holds the snapshot; watched. The answer to each version stands beside it as `<file>.ack.json`.
-    pub snapshot: PathBuf,
+    /// Where snapshots come from.
+    pub snapshots: Snapshots,
     /// Directory for the spool and the last good snapshot; made if it does not exist. One process at a time.
     pub state_dir: PathBuf,
     /// Where usage goes and leases come from. None: usage stays in the spool, hard quotas refuse.
@@ -39,6 +41,15 @@ pub struct Options {
     pub threads: usize,
 }
 
+/// Where snapshots come from.
+#[derive(Debug, Clone)]
+pub enum Snapshots {
+    /// A file, watched. The answer to each version stands beside it as `<file>.ack.json`.
+    File(PathBuf),
+    /// An operator.
+    Operator(Operator),
+}
+
 /// The analytics service.
 #[derive(Clone)]
 pub struct Analytics {
@@ -50,9 +61,9 @@ pub struct Analytics {
 
 impl Options {
     /// Options with defaults: listeners on all IPv4 addresses, the admin endpoint on a free loopback port.
-    pub fn new(snapshot: impl Into<PathBuf>, state_dir: impl Into<PathBuf>) -> Self {
+    pub fn new(snapshots: Snapshots, state_dir: impl Into<PathBuf>) -> Self {
         Self {
-            snapshot: snapshot.into(),
+            snapshots,
             state_dir: state_dir.into(),
             analytics: None,
             address: Ipv4Addr::UNSPECIFIED.into(),
@@ -74,7 +85,7 @@ impl std::fmt::Debug for Options {
     // Tokens must not reach a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options")
-            .field("snapshot", &self.snapshot)
+            .field("snapshots", &self.snapshots)
             .field("state_dir", &self.state_dir)
             .field("address", &self.address)
             .field("admin", &self.admin)

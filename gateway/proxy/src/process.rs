@@ -19,12 +19,12 @@ use crate::handler::Gateway;
 use crate::in_flight::InFlight;
 use crate::lease::Leases;
 use crate::listen::{Open, Ports, Server, provider};
-use crate::options::Options;
+use crate::options::{Options, Snapshots};
 use crate::reload::Reload;
 use crate::service::Service;
 use crate::shared::{Parts, Shared};
 use crate::ship::{SealAge, Sealing, Shipper, seal};
-use crate::source::{FileSource, StateDir, StateError};
+use crate::source::{FileSource, Source, StateDir, StateError, StreamSource};
 use crate::status::{Board, Status};
 use crate::telemetry::{AccessLog, Spans};
 use crate::upstream::Interner;
@@ -159,7 +159,7 @@ impl Process {
             unbound: Vec::new(),
         };
         reload.start_from_last_good();
-        let source = FileSource::new(&options.snapshot);
+        let source = source(options.snapshots);
         Ok(Self {
             shared,
             admin: Arc::clone(&admin),
@@ -246,6 +246,13 @@ fn open_spool(options: &Options) -> Result<(Spool, Sealer), OpenError> {
         tracing::warn!(note, "found in the spool");
     }
     Ok((spool, sealer))
+}
+
+fn source(snapshots: Snapshots) -> Box<dyn Source> {
+    match snapshots {
+        Snapshots::File(path) => Box::new(FileSource::new(&path)),
+        Snapshots::Operator(operator) => Box::new(StreamSource::new(operator)),
+    }
 }
 
 /// Serves nothing until the first snapshot comes.

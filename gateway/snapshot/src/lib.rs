@@ -14,6 +14,7 @@ mod diff;
 mod filter;
 mod lint;
 mod listener;
+mod part;
 mod pattern;
 mod policy;
 mod route;

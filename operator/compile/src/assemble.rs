@@ -7,7 +7,7 @@ use gateway_snapshot::{Catalog, CatalogLimit, FORMAT, Key, Rule, Settings, Snaps
 use crate::alert::{CompiledAlert, alerts};
 use crate::backend::{self, Target};
 use crate::diagnostic::{self, Warning};
-use crate::fleet;
+use crate::fleets;
 use crate::listener::{Classes, Gateways, classes, gateways};
 use crate::object::ObjectRef;
 use crate::policy::{Contents, PolicyIndex};
@@ -70,6 +70,7 @@ pub(crate) fn assemble(world: &World<'_>) -> Compiled {
     let mut snapshot = snapshot(&mut derived, &mut found);
     let mut catalog = catalog(&derived);
     version::stamp(&mut snapshot, &mut catalog);
+    let fleets = fleets::fleets(&derived, &snapshot);
     warnings::add(&derived, &snapshot, &mut found);
     let mut statuses = statuses::all(&derived);
     let mut unused = unused::unused(world);
@@ -77,7 +78,7 @@ pub(crate) fn assemble(world: &World<'_>) -> Compiled {
     statuses::tell(&mut statuses, &unused);
     found.extend(unused);
     let diagnostics = diagnostic::collect(world.resources, &statuses, &found);
-    Compiled { snapshot, catalog, statuses, diagnostics }
+    Compiled { snapshot, fleets, catalog, statuses, diagnostics }
 }
 
 fn routes(world: &World<'_>, gateways: &Gateways) -> Vec<CompiledRoute> {
@@ -167,7 +168,7 @@ fn settings(derived: &Derived<'_, '_>, warnings: &mut Vec<Warning>) -> Settings 
     for (gateway, fleet) in accepted.filter_map(|gateway| Some((gateway, gateway.fleet.as_ref()?))) {
         match first {
             None => first = Some(fleet),
-            Some(winner) if winner != fleet && derived.world.options.shared_ports => {
+            Some(winner) if winner != fleet && derived.world.options.shared_ports() => {
                 let message = format!(
                     "GatewayFleet {fleet} is not used: all Gateways share one process here, and an older one has GatewayFleet {winner}"
                 );
@@ -176,11 +177,9 @@ fn settings(derived: &Derived<'_, '_>, warnings: &mut Vec<Warning>) -> Settings 
             Some(_) => {}
         }
     }
-    let mut settings = first
-        .and_then(|name| derived.world.resources.gateway_fleets.get(name))
-        .and_then(|fleet| fleet::settings(&fleet.spec).ok())
-        .unwrap_or_default();
-    derived.telemetry.apply(&derived.gateways, &mut settings);
+    let mut settings = fleets::of_fleet(derived, first);
+    let accepted = derived.gateways.list.iter().filter(|gateway| gateway.refused.is_none());
+    derived.telemetry.apply(accepted, &mut settings);
     settings
 }
 

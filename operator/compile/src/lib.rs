@@ -14,10 +14,12 @@ mod backend;
 mod certificate;
 mod charges;
 mod check;
+mod children;
 mod diagnostic;
 mod expressions;
 mod field;
 mod fleet;
+mod fleets;
 mod listener;
 mod object;
 mod options;
@@ -38,10 +40,12 @@ mod world;
 
 use std::collections::BTreeMap;
 
+pub use children::{ADMIN_PORT, Child, UNPRIVILEGED};
 pub use diagnostic::render;
+pub use fleets::Fleet;
 use gateway_snapshot::{Catalog, Snapshot};
 pub use object::ObjectRef;
-pub use options::{CONTROLLER_NAME, Options};
+pub use options::{CONTROLLER_NAME, Options, Runtime};
 pub use resources::{Diagnostic, Resources, Severity};
 pub use status::{Condition, ListenerStatus, ParentRef, ParentStatus, Status, Truth};
 
@@ -50,6 +54,8 @@ pub use status::{Condition, ListenerStatus, ParentRef, ParentStatus, Status, Tru
 pub struct Compiled {
     /// For gateways. [`gateway_snapshot::lint`] finds nothing in it.
     pub snapshot: Snapshot,
+    /// The same cut for the processes of each Gateway, the oldest Gateway first; none where all share one process.
+    pub fleets: Vec<Fleet>,
     /// For analytics; of the same version.
     pub catalog: Catalog,
     /// For the authors of the resources: one for each object that is ours.

@@ -8,9 +8,9 @@ pub const CONTROLLER_NAME: &str = "turnpike.dev/gateway-controller";
 pub struct Options {
     /// `spec.controllerName` of the GatewayClasses that are ours.
     pub controller_name: String,
-    /// All Gateways share one process, as on one machine: their listeners must not claim the same port and
-    /// hostname. The older Gateway wins.
-    pub shared_ports: bool,
+    /// Each Gateway has processes of its own, run like this. None: all Gateways share one process, as on one machine,
+    /// and their listeners must not claim the same port and hostname; the older Gateway wins.
+    pub runtime: Option<Runtime>,
     /// The present, seconds since 1970: only to warn about certificates that are expired or not yet valid. `None`
     /// judges no time.
     pub now: Option<i64>,
@@ -18,6 +18,24 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { controller_name: CONTROLLER_NAME.to_owned(), shared_ports: true, now: None }
+        Self { controller_name: CONTROLLER_NAME.to_owned(), runtime: None, now: None }
     }
+}
+
+impl Options {
+    /// Whether all Gateways share one process.
+    pub(crate) fn shared_ports(&self) -> bool {
+        self.runtime.is_none()
+    }
+}
+
+/// How gateway processes are run in a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runtime {
+    /// Container image.
+    pub image: String,
+    /// URL of the operator's snapshot stream, as Pods reach it.
+    pub operator: String,
+    /// URL where usage goes; none: it stays in each Pod's spool.
+    pub analytics: Option<String>,
 }

@@ -11,7 +11,7 @@ use gateway_snapshot::{BackendProtocol, Settings};
 
 use crate::backend::{self, Refusal};
 use crate::field::{Field, SPEC};
-use crate::listener::Gateways;
+use crate::listener::{CompiledGateway, Gateways};
 use crate::order;
 use crate::problem::Problem;
 use crate::reference::End;
@@ -50,10 +50,13 @@ pub(crate) fn telemetry(world: &World<'_>, gateways: &Gateways) -> Telemetry {
 }
 
 impl Telemetry {
-    /// Puts what the policy of the oldest Gateway says into `settings`.
-    pub(crate) fn apply(&self, gateways: &Gateways, settings: &mut Settings) {
-        let mut accepted = gateways.list.iter().filter(|gateway| gateway.refused.is_none());
-        if let Some(tracing) = accepted.find_map(|gateway| self.by_gateway.get(&gateway.name)) {
+    /// Puts what the policy of the first of `gateways` that has one says into `settings`.
+    pub(crate) fn apply<'g>(
+        &self,
+        mut gateways: impl Iterator<Item = &'g CompiledGateway>,
+        settings: &mut Settings,
+    ) {
+        if let Some(tracing) = gateways.find_map(|gateway| self.by_gateway.get(&gateway.name)) {
             settings.otlp_endpoint.clone_from(&tracing.endpoint);
             settings.trace_per_mille = tracing.per_mille.unwrap_or(settings.trace_per_mille);
         }

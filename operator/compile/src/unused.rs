@@ -24,7 +24,7 @@ pub(crate) fn unused(world: &World<'_>) -> Vec<Warning> {
         }
     };
     for (name, gateway) in &resources.gateways {
-        say("Gateway", name, of_gateway(gateway, world.options.shared_ports));
+        say("Gateway", name, of_gateway(gateway, world.options.shared_ports()));
     }
     for (name, set) in &resources.listener_sets {
         say("ListenerSet", name, of_listeners(&set.spec.listeners));

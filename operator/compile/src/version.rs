@@ -12,15 +12,34 @@ use xxhash_rust::xxh3::Xxh3;
 pub(crate) fn stamp(snapshot: &mut Snapshot, catalog: &mut Catalog) {
     snapshot.version.clear();
     catalog.version.clear();
-    let mut sink = Hash(Xxh3::new());
-    serde_json::to_writer(&mut sink, snapshot).expect("a snapshot has string keys only");
-    serde_json::to_writer(&mut sink, catalog).expect("a catalog has string keys only");
-    let version = format!("{:032x}", sink.0.digest128());
+    let mut hash = Hash::default();
+    hash.add(snapshot);
+    hash.add(catalog);
+    let version = hash.text();
     snapshot.version.clone_from(&version);
     catalog.version = version;
 }
 
+/// Writes the version into the snapshot of a fleet, of its content alone: what changes elsewhere is nothing to it.
+pub(crate) fn stamp_part(snapshot: &mut Snapshot) {
+    snapshot.version.clear();
+    let mut hash = Hash::default();
+    hash.add(snapshot);
+    snapshot.version = hash.text();
+}
+
+#[derive(Default)]
 struct Hash(Xxh3);
+
+impl Hash {
+    fn add(&mut self, part: &impl serde::Serialize) {
+        serde_json::to_writer(self, part).expect("snapshots and catalogs have string keys only");
+    }
+
+    fn text(&self) -> String {
+        format!("{:032x}", self.0.digest128())
+    }
+}
 
 impl Write for Hash {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

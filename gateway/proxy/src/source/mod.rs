@@ -1,10 +1,11 @@
 //! Where snapshots come from, and what is answered.
 //!
 //! In: a stream of candidates. Out: for each, that it is served, or why not. The file source is for one
-//! machine; a stream from the operator fits the same trait. A source never judges a candidate.
+//! machine, the stream for a cluster. A source never judges a candidate.
 
 mod file;
 mod state;
+mod stream;
 
 use std::time::SystemTime;
 
@@ -13,6 +14,8 @@ use serde::Serialize;
 
 pub(crate) use file::FileSource;
 pub(crate) use state::{StateDir, StateError};
+pub use stream::Operator;
+pub(crate) use stream::StreamSource;
 
 /// Gives candidates and takes answers.
 #[async_trait]
@@ -42,5 +45,17 @@ impl Answer {
     pub(crate) fn now(version: &str, accepted: bool, errors: Vec<String>) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self { version: version.to_owned(), accepted, errors, at: since.as_millis() as u64 }
+    }
+}
+
+/// A boxed source is one, too.
+#[async_trait]
+impl Source for Box<dyn Source> {
+    async fn next(&mut self) -> Vec<u8> {
+        (**self).next().await
+    }
+
+    async fn answer(&mut self, answer: &Answer) {
+        (**self).answer(answer).await;
     }
 }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gateway_proxy::{Analytics, Options, Process};
+use gateway_proxy::{Analytics, Options, Process, Snapshots};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,7 +37,8 @@ impl Rig {
     pub(crate) async fn start_with(build: &Build, change: impl FnOnce(&mut Options)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (service, address) = Service::start().await;
-        let mut options = Options::new(dir.path().join("snapshot.json"), dir.path().join("state"));
+        let mut options =
+            Options::new(Snapshots::File(dir.path().join("snapshot.json")), dir.path().join("state"));
         options.address = Ipv4Addr::LOCALHOST.into();
         options.threads = 2;
         options.analytics = Some(Analytics { url: format!("http://{address}"), token: TOKEN.into() });
@@ -58,7 +59,7 @@ impl Rig {
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.options.snapshot.clone()
+        self.dir.path().join("snapshot.json")
     }
 
     pub(crate) fn write(&self, build: &Build) {

@@ -39,7 +39,7 @@ fn unreachable(
         return Some(Problem::at(Reason::AddressNotUsable, &field.key("routability"), message));
     }
     // In a cluster the shell asks for the address when it makes the Service.
-    if !world.options.shared_ports {
+    if !world.options.shared_ports() {
         return None;
     }
     match (kind, address.value.as_deref().filter(|value| !value.is_empty())) {

@@ -18,6 +18,7 @@ use crate::world::World;
 #[derive(Debug)]
 pub(crate) struct CompiledGateway {
     pub(crate) name: ObjectName,
+    pub(crate) class: String,
     /// Why none of its listeners is served.
     pub(crate) refused: Option<Problem>,
     /// The fleet whose settings it has: its own, or its class's.
@@ -71,6 +72,7 @@ pub(crate) fn gateways(world: &World<'_>, classes: &Classes) -> Gateways {
         let fleet = fleet(world, class, gateway);
         let mut compiled = CompiledGateway {
             name: name.clone(),
+            class: gateway.spec.gateway_class_name.clone(),
             refused: None,
             fleet: None,
             attached_sets: 0,
@@ -97,7 +99,7 @@ pub(crate) fn gateways(world: &World<'_>, classes: &Classes) -> Gateways {
         }
         all.list.push(compiled);
     }
-    let shared = world.options.shared_ports;
+    let shared = world.options.shared_ports();
     conflict::find(&mut units, |left, right| shared || left.gateway == right.gateway);
     all.listeners = units.into_iter().flatten().collect();
     all

@@ -13,6 +13,7 @@ use crds::{
     AlertPolicy, ApiProduct, AuthPolicy, Consumer, GatewayFleet, Plan, QuotaPolicy, RateLimitPolicy,
     Subscription, TransformPolicy,
 };
+use kube::api::ApiResource;
 use serde_json::Value;
 
 use super::{Object, ObjectName, Objects, Origin};
@@ -40,6 +41,45 @@ macro_rules! kinds {
                     _ => unreachable!("every definition is in the table of kinds, a test says"),
                 }
                 Ok(())
+            }
+
+            /// Puts an object that an API server has accepted, which is in no file. Whether it differs from what was there.
+            ///
+            /// # Errors
+            /// When it does not fit its type; what was there stays.
+            pub fn put(&mut self, kind: &str, name: &ObjectName, value: Value) -> Result<bool, serde_json::Error> {
+                match kind {
+                    $($kind => {
+                        let object = Object { origin: Origin::default(), value: serde_json::from_value::<$type>(value)? };
+                        if self.$field.get(name) == Some(&object) {
+                            return Ok(false);
+                        }
+                        self.$field.insert(name.clone(), object);
+                    })+
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            }
+
+            /// Takes an object out; whether it was there.
+            pub fn remove(&mut self, kind: &str, name: &ObjectName) -> bool {
+                match kind {
+                    $($kind => self.$field.remove(name).is_some(),)+
+                    _ => false,
+                }
+            }
+
+            /// Names of the objects of a kind.
+            pub fn names(&self, kind: &str) -> Vec<ObjectName> {
+                match kind {
+                    $($kind => self.$field.keys().cloned().collect(),)+
+                    _ => Vec::new(),
+                }
+            }
+
+            /// The kinds, and how an API server calls them.
+            pub fn apis() -> Vec<(&'static str, ApiResource)> {
+                vec![$(($kind, ApiResource::erase::<$type>(&()))),+]
             }
 
             /// Number of objects of all kinds.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use analytics_record::NameId;
 use gateway_pipeline::Prepared;
 use gateway_snapshot::Snapshot;
-use operator_compile::Options;
 use operator_compile::resources::{self, Diagnostic, Object, ObjectName, Origin, Resources};
+use operator_compile::{Options, Runtime};
 use serde_json::Value;
 
 /// 2027-01-15: the present in every case.
@@ -35,8 +35,12 @@ pub(crate) fn cases() -> Vec<Case> {
 /// the schema: an API server that was upgraded may hold such objects.
 fn read(path: PathBuf) -> Case {
     let text = fs::read_to_string(path.join("in.yaml")).unwrap();
-    let shared_ports = !text.contains("# separate processes");
-    let options = Options { now: Some(NOW), shared_ports, ..Options::default() };
+    let runtime = text.contains("# separate processes").then(|| Runtime {
+        image: "turnpike-gateway:1".to_owned(),
+        operator: "https://operator:9443".to_owned(),
+        analytics: Some("https://analytics:9443".to_owned()),
+    });
+    let options = Options { now: Some(NOW), runtime, ..Options::default() };
     let (mut resources, lines) = resources::read(&[("in.yaml".to_owned(), text)]);
     for document in fs::read_to_string(path.join("unchecked.yaml")).unwrap_or_default().split("---\n") {
         if document.trim().is_empty() {

@@ -1,0 +1,47 @@
+//! `turnpike operator`: from Kubernetes resources to fleets of gateways.
+
+use std::net::SocketAddr;
+
+use operator_compile::{CONTROLLER_NAME, Runtime};
+
+use super::{print_ready, shutdown};
+
+/// Run the operator: it turns the Gateways of a cluster into fleets of gateways.
+///
+/// It uses the cluster of the environment: the Pod's ServiceAccount, or KUBECONFIG.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Address where gateways follow their snapshots.
+    #[arg(long, default_value = "0.0.0.0:9443")]
+    listen: SocketAddr,
+    /// URL of that address as Pods reach it.
+    #[arg(long, default_value = "https://turnpike-operator.turnpike-system.svc:9443")]
+    advertise: String,
+    /// Namespace of the operator's own Secrets.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "turnpike-system")]
+    namespace: String,
+    /// Image of gateways.
+    #[arg(long)]
+    image: String,
+    /// URL of analytics as Pods reach it; without it usage stays in each Pod's spool.
+    #[arg(long)]
+    analytics: Option<String>,
+    /// `spec.controllerName` of the GatewayClasses to serve.
+    #[arg(long, default_value = CONTROLLER_NAME)]
+    controller_name: String,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let options = operator_controller::Options {
+        listen: args.listen,
+        namespace: args.namespace,
+        controller_name: args.controller_name,
+        runtime: Runtime { image: args.image, operator: args.advertise, analytics: args.analytics },
+    };
+    let announce = |address| {
+        if let Err(error) = print_ready(address) {
+            tracing::warn!(%error, "cannot print the address");
+        }
+    };
+    Ok(operator_controller::run(options, shutdown(), announce).await?)
+}

@@ -1,0 +1,305 @@
+//! Fleets → Kubernetes objects (GEP-1762): what one Gateway's processes need in a cluster.
+//!
+//! In: a Gateway with its GatewayFleet, and the snapshot that its processes serve. Out: objects to apply as they are, with
+//! only the fields that we own. Names and selectors never change while the Gateway lives; a changed listener changes the
+//! Service and nothing that would restart a process.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::gateway_api::Gateway;
+use crds::gateway_fleet::{GatewayFleetSpec, ServiceType};
+use gateway_snapshot::Snapshot;
+use serde_json::{Value, json};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::listener::CompiledGateway;
+use crate::options::Runtime;
+use crate::resources::ObjectName;
+use crate::world::World;
+
+/// Longest name of a Service and longest value of a label (RFC 1123), bytes.
+const MAX_LABEL: usize = 63;
+/// Port of health, metrics and status in a Pod. No listener is there: sockets of ports below 1024 begin above it.
+pub const ADMIN_PORT: u16 = 64_512;
+/// Added to listener ports below 1024, which need a privilege.
+pub const UNPRIVILEGED: u16 = 64_512;
+/// How long a Pod that ends goes on accepting, until balancers have noticed, in seconds.
+const DRAIN_DELAY: u64 = 5;
+/// For the last usage to be shipped, in seconds.
+const LAST_SHIPMENT: u64 = 15;
+/// User and group of the process.
+const USER: u32 = 65_532;
+
+/// An object to apply in the namespace of its Gateway.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Child {
+    /// Kind.
+    pub kind: &'static str,
+    /// The object.
+    pub object: Value,
+}
+
+/// The objects of a fleet.
+pub(crate) fn children(
+    world: &World<'_>,
+    compiled: &CompiledGateway,
+    snapshot: &Snapshot,
+    runtime: &Runtime,
+) -> Vec<Child> {
+    let Some(gateway) = world.resources.gateways.get(&compiled.name) else { return Vec::new() };
+    let parameters = compiled.fleet.as_ref().and_then(|name| world.resources.gateway_fleets.get(name));
+    let parts = Parts {
+        gateway,
+        spec: parameters.map(|fleet| fleet.spec.clone()).unwrap_or_default(),
+        name: name(&compiled.name, &compiled.class),
+        ports: snapshot.listeners.values().map(|listener| listener.port).collect(),
+        drain_s: snapshot.settings.drain_timeout_ms.div_ceil(1_000),
+        runtime,
+    };
+    let mut all = vec![
+        parts.child("ServiceAccount", "v1", json!({"automountServiceAccountToken": false})),
+        parts.child("Deployment", "apps/v1", parts.deployment()),
+        parts.child("PodDisruptionBudget", "policy/v1", parts.disruption()),
+        parts.child("NetworkPolicy", "networking.k8s.io/v1", parts.network()),
+    ];
+    if !parts.ports.is_empty() {
+        all.push(parts.child("Service", "v1", parts.service()));
+    }
+    if let Some(scaler) = parts.scaler() {
+        all.push(parts.child("HorizontalPodAutoscaler", "autoscaling/v2", scaler));
+    }
+    all
+}
+
+/// Name of the objects of a Gateway: `gateway-class` (GEP-1762), as a name that a Service can have.
+pub(crate) fn name(gateway: &ObjectName, class: &str) -> String {
+    let mut whole = format!("{}-{class}", gateway.name).replace('.', "-");
+    if !whole.starts_with(|first: char| first.is_ascii_lowercase()) {
+        whole.insert_str(0, "gw-");
+    }
+    shortened(&whole, &format!("{}-{class}", gateway.name))
+}
+
+/// `text`, cut and with a hash of `identity` when it is too long for a label or differs from it.
+fn shortened(text: &str, identity: &str) -> String {
+    if text == identity && text.len() <= MAX_LABEL {
+        return text.to_owned();
+    }
+    let hash = format!("{:08x}", xxh3_64(identity.as_bytes()) as u32);
+    let kept = text.get(..MAX_LABEL - 9).unwrap_or(text).trim_end_matches('-');
+    format!("{kept}-{hash}")
+}
+
+/// Socket of a listener's port in a Pod.
+fn socket(port: u16) -> u16 {
+    if port < 1024 { port + UNPRIVILEGED } else { port }
+}
+
+struct Parts<'a> {
+    gateway: &'a Gateway,
+    spec: GatewayFleetSpec,
+    name: String,
+    ports: BTreeSet<u16>,
+    drain_s: u64,
+    runtime: &'a Runtime,
+}
+
+impl Parts<'_> {
+    /// `body` with kind, names and the owner, by which the cluster deletes it with its Gateway.
+    fn child(&self, kind: &'static str, api: &str, mut body: Value) -> Child {
+        body["apiVersion"] = api.into();
+        body["kind"] = kind.into();
+        let metadata = &self.gateway.metadata;
+        body["metadata"] = json!({
+            "name": self.name,
+            "namespace": metadata.namespace,
+            "labels": self.labels(),
+            "annotations": self.annotations(),
+            "ownerReferences": [{
+                "apiVersion": "gateway.networking.k8s.io/v1",
+                "kind": "Gateway",
+                "name": metadata.name,
+                "uid": metadata.uid,
+                "controller": true,
+            }],
+        });
+        Child { kind, object: body }
+    }
+
+    /// What tells the Pods of this fleet from all others.
+    fn selector(&self) -> Value {
+        json!({"turnpike.dev/fleet": self.name})
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        let infrastructure = self.gateway.spec.infrastructure.as_ref();
+        let mut labels = infrastructure.map(|infra| infra.labels.clone()).unwrap_or_default();
+        let gateway = self.gateway.metadata.name.as_deref().unwrap_or_default();
+        let class = &self.gateway.spec.gateway_class_name;
+        let ours = [
+            ("gateway.networking.k8s.io/gateway-name", shortened(gateway, gateway)),
+            ("gateway.networking.k8s.io/gateway-class-name", shortened(class, class)),
+            ("app.kubernetes.io/name", "turnpike-gateway".to_owned()),
+            ("app.kubernetes.io/managed-by", "turnpike".to_owned()),
+            ("turnpike.dev/fleet", self.name.clone()),
+        ];
+        labels.extend(ours.map(|(key, value)| (key.to_owned(), value)));
+        labels
+    }
+
+    fn annotations(&self) -> BTreeMap<String, String> {
+        self.gateway.spec.infrastructure.as_ref().map(|infra| infra.annotations.clone()).unwrap_or_default()
+    }
+
+    fn deployment(&self) -> Value {
+        let mut spec = json!({
+            "selector": {"matchLabels": self.selector()},
+            // A new process serves before an old one goes.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {
+                "metadata": {"labels": self.labels(), "annotations": self.annotations()},
+                "spec": self.pod(),
+            },
+        });
+        // Where something scales, the number is not ours.
+        if self.spec.autoscaling.is_none() {
+            spec["replicas"] = self.spec.replicas.into();
+        }
+        json!({"spec": spec})
+    }
+
+    fn pod(&self) -> Value {
+        let spread = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"].map(|key| {
+            json!({
+                "maxSkew": 1,
+                "topologyKey": key,
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": self.selector()},
+            })
+        });
+        json!({
+            "serviceAccountName": self.name,
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "terminationGracePeriodSeconds": DRAIN_DELAY + self.drain_s + LAST_SHIPMENT,
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "fsGroup": USER,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "topologySpreadConstraints": spread,
+            "containers": [self.container()],
+            "volumes": [
+                {"name": "state", "emptyDir": {}},
+                {"name": "identity", "secret": {"secretName": format!("{}-identity", self.name), "defaultMode": 0o440}},
+            ],
+        })
+    }
+
+    fn container(&self) -> Value {
+        let probe = |path: &str| json!({"path": path, "port": ADMIN_PORT});
+        json!({
+            "name": "gateway",
+            "image": self.runtime.image,
+            "imagePullPolicy": "IfNotPresent",
+            "args": self.arguments(),
+            "env": [
+                {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                {"name": "TURNPIKE_TOKEN", "valueFrom": {"secretKeyRef": {"name": format!("{}-identity", self.name), "key": "token"}}},
+            ],
+            "ports": [{"name": "admin", "containerPort": ADMIN_PORT}],
+            "startupProbe": {"httpGet": probe("/readyz"), "periodSeconds": 1, "failureThreshold": 120},
+            "readinessProbe": {"httpGet": probe("/readyz"), "periodSeconds": 1, "failureThreshold": 1},
+            "livenessProbe": {"httpGet": probe("/healthz"), "periodSeconds": 10, "failureThreshold": 6},
+            "resources": {"requests": self.spec.resources.requests, "limits": self.spec.resources.limits},
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "volumeMounts": [
+                {"name": "state", "mountPath": "/var/lib/turnpike"},
+                {"name": "identity", "mountPath": "/var/run/turnpike/identity", "readOnly": true},
+            ],
+        })
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let metadata = &self.gateway.metadata;
+        let fleet = ObjectName::new(
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        );
+        let mut arguments = vec![
+            "gateway".to_owned(),
+            format!("--operator={}", self.runtime.operator),
+            format!("--fleet={fleet}"),
+            "--replica=$(POD_NAME)".to_owned(),
+            "--identity=/var/run/turnpike/identity".to_owned(),
+            "--state=/var/lib/turnpike".to_owned(),
+            format!("--listen=0.0.0.0:{ADMIN_PORT}"),
+            "--bind=0.0.0.0".to_owned(),
+            "--unprivileged-ports".to_owned(),
+            format!("--drain-delay={DRAIN_DELAY}"),
+        ];
+        arguments.extend(self.runtime.analytics.iter().map(|url| format!("--analytics={url}")));
+        arguments
+    }
+
+    fn service(&self) -> Value {
+        let kind = self.spec.service.r#type;
+        let ports: Vec<Value> = self
+            .ports
+            .iter()
+            .map(|port| json!({"name": format!("port-{port}"), "port": port, "targetPort": socket(*port), "protocol": "TCP"}))
+            .collect();
+        let mut spec = json!({
+            "type": kind,
+            "selector": self.selector(),
+            "ports": ports,
+            "ipFamilyPolicy": "PreferDualStack",
+        });
+        let wanted = self.gateway.spec.addresses.iter().find_map(|address| {
+            let ip = address.r#type.as_deref().unwrap_or("IPAddress") == "IPAddress";
+            address.value.as_deref().filter(|value| ip && !value.is_empty())
+        });
+        if let (ServiceType::LoadBalancer, Some(address)) = (kind, wanted) {
+            spec["loadBalancerIP"] = address.into();
+        }
+        json!({"spec": spec})
+    }
+
+    fn disruption(&self) -> Value {
+        json!({"spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": self.selector()},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        }})
+    }
+
+    /// Callers reach listeners; metrics and health are where everybody expects them; nothing else is open.
+    fn network(&self) -> Value {
+        let sockets = self.ports.iter().map(|port| socket(*port)).chain([ADMIN_PORT]);
+        let ports: Vec<Value> = sockets.map(|port| json!({"protocol": "TCP", "port": port})).collect();
+        json!({"spec": {
+            "podSelector": {"matchLabels": self.selector()},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": ports}],
+        }})
+    }
+
+    fn scaler(&self) -> Option<Value> {
+        let scaling = self.spec.autoscaling.as_ref()?;
+        Some(json!({"spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": self.name},
+            "minReplicas": scaling.min_replicas,
+            "maxReplicas": scaling.max_replicas,
+            "metrics": [{
+                "type": "Resource",
+                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": scaling.cpu_percent}},
+            }],
+        }}))
+    }
+}

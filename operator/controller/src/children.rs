@@ -1,0 +1,240 @@
+//! Children of Gateways: applied when they differ from what was applied last, or when somebody else changed them; deleted
+//! when their Gateway needs them no more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use crds::k8s_openapi::api::apps::v1::Deployment;
+use crds::k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use crds::k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
+use crds::k8s_openapi::api::networking::v1::NetworkPolicy;
+use crds::k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use futures::StreamExt;
+use jiff::Timestamp;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use operator_compile::resources::ObjectName;
+use operator_compile::{Child, Compiled, Fleet, ObjectRef};
+use serde_json::{Value, json};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::identity::Ca;
+use crate::world::{Id, World};
+
+/// Field manager of everything that we write.
+pub(crate) const MANAGER: &str = "turnpike";
+/// Fleets that are worked on at once.
+const AT_ONCE: usize = 8;
+/// Says when the certificate in a Secret is to be issued anew.
+const RENEW_AT: &str = "turnpike.dev/renew-at";
+
+/// The kinds of children, and how an API server calls them.
+pub(crate) fn apis() -> Vec<(&'static str, ApiResource)> {
+    vec![
+        ("ServiceAccount", ApiResource::erase::<ServiceAccount>(&())),
+        ("Deployment", ApiResource::erase::<Deployment>(&())),
+        ("PodDisruptionBudget", ApiResource::erase::<PodDisruptionBudget>(&())),
+        ("NetworkPolicy", ApiResource::erase::<NetworkPolicy>(&())),
+        ("HorizontalPodAutoscaler", ApiResource::erase::<HorizontalPodAutoscaler>(&())),
+        ("Service", ApiResource::erase::<Service>(&())),
+        ("Secret", ApiResource::erase::<Secret>(&())),
+    ]
+}
+
+/// What was applied last, and what could not be.
+pub(crate) struct Children {
+    client: kube::Client,
+    apis: BTreeMap<&'static str, ApiResource>,
+    applied: BTreeMap<Id, Applied>,
+    /// Why a fleet's children could not be applied, by Gateway.
+    pub(crate) trouble: BTreeMap<ObjectName, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Applied {
+    /// Of what was applied.
+    hash: u64,
+    /// What the API server made of it.
+    generation: Option<i64>,
+}
+
+impl Children {
+    /// Nothing applied so far.
+    pub(crate) fn new(client: kube::Client) -> Self {
+        Self {
+            client,
+            apis: apis().into_iter().collect(),
+            applied: BTreeMap::new(),
+            trouble: BTreeMap::new(),
+        }
+    }
+
+    /// Applies and deletes what has to be.
+    pub(crate) async fn reconcile(
+        &mut self,
+        world: &mut World,
+        compiled: &Compiled,
+        ca: &Ca,
+        now: Timestamp,
+    ) {
+        let disturbed = std::mem::take(&mut world.disturbed);
+        for id in disturbed {
+            let live = world.live(id.0, &id.1);
+            let as_applied = self
+                .applied
+                .get(&id)
+                .is_some_and(|applied| live.is_some_and(|live| live.generation == applied.generation));
+            if !as_applied {
+                self.applied.remove(&id);
+            }
+        }
+        let mut due: Vec<(&Fleet, Vec<Child>)> = Vec::new();
+        for fleet in &compiled.fleets {
+            let identity = identity(world, fleet, ca, now);
+            let children = identity.into_iter().chain(fleet.children.iter().cloned());
+            let changed: Vec<Child> = children.filter(|child| self.differs(child, fleet)).collect();
+            if !changed.is_empty() || self.trouble.contains_key(&fleet.gateway) {
+                due.push((fleet, changed));
+            }
+        }
+        let this = &*self;
+        let work = |(fleet, children): (&Fleet, Vec<Child>)| {
+            let gateway = fleet.gateway.clone();
+            async move { (gateway.clone(), this.apply_all(&gateway, children).await) }
+        };
+        let results: Vec<_> = futures::stream::iter(due).map(work).buffer_unordered(AT_ONCE).collect().await;
+        for (gateway, (applied, trouble)) in results {
+            self.applied.extend(applied);
+            match trouble {
+                Some(trouble) => _ = self.trouble.insert(gateway, trouble),
+                None => _ = self.trouble.remove(&gateway),
+            }
+        }
+        self.delete(world, compiled).await;
+    }
+
+    fn differs(&self, child: &Child, fleet: &Fleet) -> bool {
+        self.applied
+            .get(&id(child, &fleet.gateway.namespace))
+            .is_none_or(|applied| applied.hash != hash(&child.object))
+    }
+
+    /// Applies one after the other, in order, until one fails.
+    async fn apply_all(
+        &self,
+        gateway: &ObjectName,
+        children: Vec<Child>,
+    ) -> (Vec<(Id, Applied)>, Option<String>) {
+        let mut done = Vec::new();
+        for child in children {
+            let id = id(&child, &gateway.namespace);
+            let params = PatchParams::apply(MANAGER).force();
+            match self.api(&id).patch(&id.1.name, &params, &Patch::Apply(&child.object)).await {
+                Ok(object) => {
+                    done.push((
+                        id,
+                        Applied { hash: hash(&child.object), generation: object.metadata.generation },
+                    ));
+                }
+                Err(error) => {
+                    tracing::warn!(%gateway, kind = child.kind, %error, "a child cannot be applied; trying again");
+                    return (done, Some(format!("{} {} cannot be applied: {error}", child.kind, id.1)));
+                }
+            }
+        }
+        (done, None)
+    }
+
+    fn api(&self, (kind, name): &Id) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &name.namespace, &self.apis[kind])
+    }
+
+    /// Deletes children that a fleet has no use for, and those of Gateways that are ours no more. What belongs to a Gateway
+    /// that is deleted, the cluster deletes.
+    async fn delete(&mut self, world: &World, compiled: &Compiled) {
+        let wanted: BTreeSet<Id> = compiled
+            .fleets
+            .iter()
+            .flat_map(|fleet| {
+                let secret = ("Secret", ObjectName::new(&fleet.gateway.namespace, secret_name(fleet)));
+                fleet.children.iter().map(|child| id(child, &fleet.gateway.namespace)).chain([secret])
+            })
+            .collect();
+        let fleets: BTreeSet<&ObjectName> = compiled.fleets.iter().map(|fleet| &fleet.gateway).collect();
+        let mut owners: BTreeMap<&str, bool> = BTreeMap::new();
+        for (name, gateway) in &world.resources.gateways {
+            let ours = compiled.statuses.contains_key(&ObjectRef { kind: "Gateway", name: name.clone() });
+            if let Some(uid) = gateway.metadata.uid.as_deref() {
+                owners.insert(uid, !ours || fleets.contains(name));
+            }
+        }
+        let mut useless: Vec<Id> = Vec::new();
+        for kind in self.apis.keys() {
+            for (name, live) in world.all(kind) {
+                let decided = live.owner.as_deref().and_then(|uid| owners.get(uid)) == Some(&true);
+                if decided && !wanted.contains(&(kind, name.clone())) {
+                    useless.push((kind, name.clone()));
+                }
+            }
+        }
+        for id in useless {
+            self.applied.remove(&id);
+            match self.api(&id).delete(&id.1.name, &DeleteParams::background()).await {
+                Ok(_) => tracing::info!(kind = id.0, name = %id.1, "deleted: no Gateway needs it"),
+                Err(error) => tracing::warn!(kind = id.0, name = %id.1, %error, "cannot be deleted"),
+            }
+        }
+    }
+}
+
+fn id(child: &Child, namespace: &str) -> Id {
+    (child.kind, ObjectName::new(namespace, child.object["metadata"]["name"].as_str().unwrap_or_default()))
+}
+
+fn hash(object: &Value) -> u64 {
+    xxh3_64(object.to_string().as_bytes())
+}
+
+fn secret_name(fleet: &Fleet) -> String {
+    format!("{}-identity", fleet.name)
+}
+
+/// The Secret by which a fleet's processes are known, when the one that there is will not do.
+fn identity(world: &World, fleet: &Fleet, ca: &Ca, now: Timestamp) -> Option<Child> {
+    let name = ObjectName::new(&fleet.gateway.namespace, secret_name(fleet));
+    if let Some(secret) = world.resources.secrets.get(&name) {
+        let text =
+            |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
+        let annotations = secret.metadata.annotations.as_ref();
+        let renew_at = annotations.and_then(|all| all.get(RENEW_AT)?.parse::<Timestamp>().ok());
+        let whole = ["tls.crt", "tls.key", "token"].iter().all(|key| text(key).is_some());
+        if whole && text("ca.crt") == Some(ca.certificate.as_bytes()) && renew_at.is_some_and(|at| at > now) {
+            return None;
+        }
+    }
+    let (identity, renew_at) = match ca.fleet(&fleet.gateway.to_string(), now) {
+        Ok(issued) => issued,
+        Err(error) => {
+            tracing::error!(fleet = %fleet.gateway, %error, "no certificate can be issued");
+            return None;
+        }
+    };
+    let token = hex::encode(rand::random::<[u8; 32]>());
+    let encoded = |text: &str| BASE64_STANDARD.encode(text);
+    let mut metadata = fleet.children.first()?.object["metadata"].clone();
+    metadata["name"] = secret_name(fleet).into();
+    metadata["annotations"] = json!({RENEW_AT: renew_at.to_string()});
+    let object = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata,
+        "type": "Opaque",
+        "data": {
+            "tls.crt": encoded(&identity.chain),
+            "tls.key": encoded(&identity.key),
+            "ca.crt": encoded(&ca.certificate),
+            "token": encoded(&token),
+        },
+    });
+    Some(Child { kind: "Secret", object })
+}

@@ -1,0 +1,64 @@
+//! The operator's shell: what the cluster holds → `operator-compile` → what the cluster is to hold, and what gateways are
+//! to serve.
+//!
+//! In: events of an API server, and answers of gateways. Out: snapshots to the gateways of each fleet, children of each
+//! Gateway by server-side apply, and statuses that say only what is true now. No decision about a resource is made here.
+
+mod children;
+mod features;
+mod identity;
+mod merge;
+mod operator;
+mod publisher;
+mod serve;
+mod serving;
+mod statuses;
+mod watch;
+mod world;
+
+use std::net::SocketAddr;
+
+pub use operator::run;
+
+/// What an operator is told when it starts.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where gateways and analytics follow.
+    pub listen: SocketAddr,
+    /// Namespace of the operator's own objects: its CA.
+    pub namespace: String,
+    /// `spec.controllerName` of the GatewayClasses that are ours.
+    pub controller_name: String,
+    /// Image, and addresses as Pods reach them.
+    pub runtime: operator_compile::Runtime,
+}
+
+/// Why an operator does not start, or ends.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No cluster is configured.
+    #[error("no cluster: {0}; set KUBECONFIG, or run in a Pod with a ServiceAccount")]
+    Config(Box<kube::config::InferConfigError>),
+    /// The API server refused something without which nothing works.
+    #[error("{what}: {error}")]
+    Api {
+        /// What was tried.
+        what: String,
+        /// What the API server said.
+        error: Box<kube::Error>,
+    },
+    /// The CA cannot be made or read.
+    #[error("CA in Secret {secret}: {problem}; delete the Secret to have a new one made")]
+    Ca {
+        /// `namespace/name`.
+        secret: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The port cannot be had.
+    #[error("cannot listen on {0}: {1}; choose another port or stop what uses it")]
+    Listen(SocketAddr, std::io::Error),
+    /// The server of the streams ended.
+    #[error("the server of snapshots ended: {0}")]
+    Serve(tonic::transport::Error),
+}

@@ -1,0 +1,251 @@
+//! The loop: wait for news, compile, publish, apply children, write statuses.
+//!
+//! One round takes in all news that there is. A round without news costs nothing; what failed is tried again with growing
+//! pauses. Restart or absence of the operator changes nothing that is served.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway_snapshot::lint;
+use jiff::Timestamp;
+use kube::Client;
+use operator_compile::resources::{ObjectName, Resources};
+use operator_compile::{Compiled, ObjectRef, Status, compile};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Certificate, Identity, Server as TonicServer, ServerTlsConfig};
+
+use crate::children::{self, Children};
+use crate::features;
+use crate::identity::Ca;
+use crate::publisher::Publisher;
+use crate::serve::Server;
+use crate::serving::{Ready, Verdict, answered, verdict};
+use crate::statuses::{Statuses, Wanted, gateway_fields, gateway_of_set};
+use crate::watch::{self, Change, Watched};
+use crate::world::{Id, World};
+use crate::{Error, Options};
+
+/// News that wait while a round runs.
+const NEWS: usize = 4096;
+/// A round at least this often: certificates near their end.
+const LOOK: Duration = Duration::from_mins(10);
+/// A silent gateway is asked this often, and given up after as long again.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Children of ours, where we watch a kind only for them.
+const OURS: &str = "app.kubernetes.io/managed-by=turnpike";
+
+/// Runs an operator until `stop`. Calls `ready` with the address of the streams once everything has been listed.
+pub async fn run(
+    options: Options,
+    stop: CancellationToken,
+    ready: impl FnOnce(std::net::SocketAddr),
+) -> Result<(), Error> {
+    let config = kube::Config::infer().await.map_err(|error| Error::Config(Box::new(error)))?;
+    let client = Client::try_from(config)
+        .map_err(|error| Error::Api { what: "client".to_owned(), error: Box::new(error) })?;
+    let now = Timestamp::now();
+    let ca = Ca::open(&client, &options.namespace, now).await?;
+    let publisher = Arc::<Publisher>::default();
+    let listener =
+        TcpListener::bind(options.listen).await.map_err(|error| Error::Listen(options.listen, error))?;
+    let address = listener.local_addr().map_err(|error| Error::Listen(options.listen, error))?;
+    let serving = serve(listener, tls(&ca, now)?, Arc::clone(&publisher), stop.clone());
+    let (sender, news) = mpsc::channel(NEWS);
+    let watched = watched();
+    for watched in &watched {
+        watch::start(&client, watched, sender.clone());
+    }
+    let operator = Operator {
+        compile: operator_compile::Options {
+            controller_name: options.controller_name.clone(),
+            runtime: Some(options.runtime),
+            now: None,
+        },
+        ca,
+        children: Children::new(client.clone()),
+        statuses: Statuses::new(client, &options.controller_name),
+        publisher,
+        world: World::waiting_for(watched.iter().map(|watched| watched.kind)),
+        compiled: Compiled::default(),
+        pause: FIRST_PAUSE,
+    };
+    tokio::select! {
+        served = serving => served,
+        () = operator.run(news, || ready(address)) => Ok(()),
+        () = stop.cancelled() => Ok(()),
+    }
+}
+
+/// Every kind that the compiler reads, and the children.
+fn watched() -> Vec<Watched> {
+    let read = Resources::apis().into_iter().map(|(kind, resource)| Watched {
+        kind,
+        resource,
+        labels: None,
+        // Releases of Helm are large and nothing to us.
+        fields: (kind == "Secret").then_some("type!=helm.sh/release.v1"),
+    });
+    let mut all: Vec<Watched> = read.collect();
+    for (kind, resource) in children::apis() {
+        if all.iter().all(|watched| watched.kind != kind) {
+            all.push(Watched { kind, resource, labels: Some(OURS), fields: None });
+        }
+    }
+    all
+}
+
+/// Gateways and analytics show certificates of our CA, and so do we.
+fn tls(ca: &Ca, now: Timestamp) -> Result<ServerTlsConfig, Error> {
+    let failed =
+        |problem: rcgen::Error| Error::Ca { secret: "turnpike-ca".to_owned(), problem: problem.to_string() };
+    let identity = ca.operator(now).map_err(failed)?;
+    Ok(ServerTlsConfig::new()
+        .identity(Identity::from_pem(identity.chain, identity.key))
+        .client_ca_root(Certificate::from_pem(&ca.certificate)))
+}
+
+async fn serve(
+    listener: TcpListener,
+    tls: ServerTlsConfig,
+    publisher: Arc<Publisher>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let mut server = TonicServer::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .tls_config(tls)
+        .map_err(Error::Serve)?;
+    server
+        .add_service(Server::service(publisher))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+        .await
+        .map_err(Error::Serve)
+}
+
+struct Operator {
+    compile: operator_compile::Options,
+    ca: Ca,
+    children: Children,
+    statuses: Statuses,
+    publisher: Arc<Publisher>,
+    world: World,
+    compiled: Compiled,
+    /// Before what failed is tried again.
+    pause: Duration,
+}
+
+impl Operator {
+    async fn run(mut self, mut news: mpsc::Receiver<Change>, ready: impl FnOnce()) {
+        let mut ready = Some(ready);
+        let mut wait = LOOK;
+        let publisher = Arc::clone(&self.publisher);
+        loop {
+            tokio::select! {
+                change = news.recv() => match change {
+                    Some(change) => self.world.apply(change),
+                    None => return,
+                },
+                () = publisher.heard.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+            while let Ok(change) = news.try_recv() {
+                self.world.apply(change);
+            }
+            if !self.world.is_complete() {
+                tracing::debug!(missing = ?self.world.missing().collect::<Vec<_>>(), "waiting for lists");
+                continue;
+            }
+            wait = if self.round().await { LOOK } else { self.pause };
+            if let Some(ready) = ready.take() {
+                ready();
+            }
+        }
+    }
+
+    /// Makes the cluster and the gateways what they are to be; whether everything was taken.
+    async fn round(&mut self) -> bool {
+        let begun = Instant::now();
+        if std::mem::take(&mut self.world.changed) {
+            let (resources, options) = (&self.world.resources, &self.compile);
+            self.compiled = tokio::task::block_in_place(|| compile(resources, options));
+            self.publish();
+        }
+        let now = Timestamp::now();
+        self.children.reconcile(&mut self.world, &self.compiled, &self.ca, now).await;
+        let wanted = self.wanted();
+        let text = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let written = self.statuses.write(&mut self.world, wanted, &text).await;
+        let well = written.failed == 0 && self.children.trouble.is_empty();
+        self.pause = if well { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
+        tracing::debug!(took = ?begun.elapsed(), statuses = written.count, well, "a round");
+        well
+    }
+
+    fn publish(&self) {
+        for fleet in &self.compiled.fleets {
+            let findings = lint(&fleet.snapshot);
+            if let Some(finding) = findings.first() {
+                tracing::error!(fleet = %fleet.gateway, %finding, "not published: this is a defect of the compiler");
+                continue;
+            }
+            let live = self.world.live("Gateway", &fleet.gateway);
+            let generation = live.and_then(|live| live.generation).unwrap_or_default();
+            self.publisher.publish(&fleet.gateway.to_string(), &fleet.snapshot, generation);
+        }
+        let gateways = &self.world.resources.gateways;
+        let ours = |name: &ObjectName| {
+            self.compiled.statuses.contains_key(&ObjectRef { kind: "Gateway", name: name.clone() })
+        };
+        self.publisher.retain(|fleet| {
+            let (namespace, name) = fleet.split_once('/').unwrap_or_default();
+            let name = ObjectName::new(namespace, name);
+            gateways.contains_key(&name) && ours(&name)
+        });
+        self.publisher.catalog.send_replace(Arc::new(self.compiled.catalog.clone()));
+    }
+
+    /// The status of every object that is ours, as it is to be now.
+    fn wanted(&self) -> BTreeMap<Id, Wanted> {
+        let ready = Ready::new(&self.world);
+        let verdicts: BTreeMap<&ObjectName, Verdict> = self
+            .compiled
+            .fleets
+            .iter()
+            .map(|fleet| {
+                let serving = self.publisher.serving(&fleet.gateway.to_string());
+                let trouble = self.children.trouble.get(&fleet.gateway).map(String::as_str);
+                (&fleet.gateway, verdict(&self.world, fleet, &ready, &serving, trouble))
+            })
+            .collect();
+        let statuses = self.compiled.statuses.iter();
+        statuses
+            .map(|(object, status)| ((object.kind, object.name.clone()), self.one(object, status, &verdicts)))
+            .collect()
+    }
+
+    fn one(&self, object: &ObjectRef, status: &Status, verdicts: &BTreeMap<&ObjectName, Verdict>) -> Wanted {
+        let gateway = match object.kind {
+            "Gateway" => Some(object.name.clone()),
+            "ListenerSet" => gateway_of_set(&self.world.resources, &object.name),
+            _ => None,
+        };
+        let mut wanted = Wanted { status: status.clone(), ..Wanted::default() };
+        if let Some(verdict) = gateway.as_ref().and_then(|gateway| verdicts.get(gateway)) {
+            let live = self.world.live(object.kind, &object.name).map(|live| &live.status);
+            wanted.status = answered(status, verdict, live.unwrap_or(&serde_json::Value::Null));
+            if object.kind == "Gateway" {
+                wanted.fields = gateway_fields(verdict.addresses.clone());
+            }
+        }
+        if object.kind == "GatewayClass" {
+            wanted.fields = features::fields();
+        }
+        wanted
+    }
+}

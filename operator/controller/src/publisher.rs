@@ -1,0 +1,152 @@
+//! What each fleet is to serve, and which replica serves what.
+//!
+//! In: snapshots from the compiler, answers from gateways. Out: for each stream the newest snapshot; for statuses, which
+//! generation of a Gateway has arrived at which replica. Holds no socket.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gateway_snapshot::{Catalog, Snapshot};
+use tokio::sync::{Notify, watch};
+
+/// Versions of a fleet that are remembered: an answer to an older one says nothing any more.
+const REMEMBERED: usize = 64;
+
+/// Shared by the loop and the streams.
+#[derive(Debug, Default)]
+pub(crate) struct Publisher {
+    fleets: Mutex<BTreeMap<String, Fleet>>,
+    pub(crate) catalog: watch::Sender<Arc<Catalog>>,
+    /// Rung when a replica comes, answers or goes.
+    pub(crate) heard: Notify,
+}
+
+#[derive(Debug)]
+struct Fleet {
+    current: watch::Sender<Option<Arc<Snapshot>>>,
+    /// Versions, and the generation of the Gateway that each was compiled from; the newest last.
+    generations: VecDeque<(String, i64)>,
+    replicas: BTreeMap<String, Replica>,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self { current: watch::Sender::new(None), generations: VecDeque::new(), replicas: BTreeMap::new() }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Replica {
+    /// Tells a stream from an earlier one of the same replica.
+    session: u64,
+    /// Version that it serves.
+    serves: String,
+    complaints: Vec<String>,
+}
+
+/// What became of an update at a replica.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) version: String,
+    pub(crate) accepted: bool,
+    pub(crate) errors: Vec<String>,
+}
+
+/// What is known of a replica.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Serves {
+    /// Generation of the Gateway in what it serves; none: not known.
+    pub(crate) generation: Option<i64>,
+    /// Why it does not serve what it was given last, or what of it does not work.
+    pub(crate) complaints: Vec<String>,
+}
+
+impl Publisher {
+    fn fleets(&self) -> MutexGuard<'_, BTreeMap<String, Fleet>> {
+        self.fleets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a fleet something to serve. The same version again only says that it holds for a newer Gateway, too.
+    pub(crate) fn publish(&self, fleet: &str, snapshot: &Snapshot, generation: i64) {
+        let mut fleets = self.fleets();
+        let fleet = fleets.entry(fleet.to_owned()).or_default();
+        fleet.generations.retain(|(version, _)| *version != snapshot.version);
+        fleet.generations.push_back((snapshot.version.clone(), generation));
+        if fleet.generations.len() > REMEMBERED {
+            fleet.generations.pop_front();
+        }
+        fleet.current.send_if_modified(|current| {
+            let new = current.as_ref().is_none_or(|current| current.version != snapshot.version);
+            if new {
+                *current = Some(Arc::new(snapshot.clone()));
+            }
+            new
+        });
+    }
+
+    /// Forgets fleets whose Gateway is gone.
+    pub(crate) fn retain(&self, keep: impl Fn(&str) -> bool) {
+        self.fleets().retain(|fleet, _| keep(fleet));
+    }
+
+    /// What a fleet is to serve from now on.
+    pub(crate) fn follow(&self, fleet: &str) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.fleets().entry(fleet.to_owned()).or_default().current.subscribe()
+    }
+
+    /// A replica has come.
+    pub(crate) fn joined(&self, fleet: &str, replica: &str, session: u64) {
+        let state = Replica { session, ..Replica::default() };
+        self.fleets().entry(fleet.to_owned()).or_default().replicas.insert(replica.to_owned(), state);
+        self.heard.notify_one();
+    }
+
+    /// A replica has answered.
+    pub(crate) fn answered(&self, fleet: &str, replica: &str, session: u64, answer: Answer) {
+        self.with(fleet, replica, session, |state| {
+            if answer.accepted {
+                state.serves = answer.version;
+            }
+            state.complaints = answer.errors;
+        });
+    }
+
+    /// A replica's stream has ended.
+    pub(crate) fn left(&self, fleet: &str, replica: &str, session: u64) {
+        let mut fleets = self.fleets();
+        if let Some(replicas) = fleets.get_mut(fleet).map(|fleet| &mut fleet.replicas)
+            && replicas.get(replica).is_some_and(|state| state.session == session)
+        {
+            replicas.remove(replica);
+            self.heard.notify_one();
+        }
+    }
+
+    fn with(&self, fleet: &str, replica: &str, session: u64, change: impl FnOnce(&mut Replica)) {
+        let mut fleets = self.fleets();
+        let state = fleets.get_mut(fleet).and_then(|fleet| fleet.replicas.get_mut(replica));
+        if let Some(state) = state.filter(|state| state.session == session) {
+            change(state);
+            self.heard.notify_one();
+        }
+    }
+
+    /// What every connected replica of a fleet serves, by name.
+    pub(crate) fn serving(&self, fleet: &str) -> BTreeMap<String, Serves> {
+        let fleets = self.fleets();
+        let Some(fleet) = fleets.get(fleet) else { return BTreeMap::new() };
+        let generation = |version: &String| {
+            fleet
+                .generations
+                .iter()
+                .rev()
+                .find(|(known, _)| known == version)
+                .map(|(_, generation)| *generation)
+        };
+        let serves = |state: &Replica| Serves {
+            generation: generation(&state.serves),
+            complaints: state.complaints.clone(),
+        };
+        fleet.replicas.iter().map(|(name, state)| (name.clone(), serves(state))).collect()
+    }
+}

@@ -1,0 +1,137 @@
+//! What the cluster holds, as far as it has been told.
+//!
+//! In: changes. Out: [`Resources`] for the compiler, and beside them what it must not see: statuses, resource versions,
+//! and the children that there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use operator_compile::resources::{ObjectName, Resources};
+use serde_json::Value;
+
+use crate::watch::Change;
+
+/// Kind and name of an object.
+pub(crate) type Id = (&'static str, ObjectName);
+
+/// The cluster.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) resources: Resources,
+    live: BTreeMap<Id, Live>,
+    /// Kinds that have not been listed yet.
+    unlisted: BTreeSet<&'static str>,
+    /// What the compiler reads has changed.
+    pub(crate) changed: bool,
+    /// Objects whose status may differ from what it should be.
+    pub(crate) touched: BTreeSet<Id>,
+    /// Children that were changed or deleted, by us or others.
+    pub(crate) disturbed: BTreeSet<Id>,
+}
+
+/// An object as the API server has it, without what the compiler reads.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Live {
+    pub(crate) resource_version: String,
+    pub(crate) generation: Option<i64>,
+    /// `uid` of the Gateway that it belongs to: children of ours only.
+    pub(crate) owner: Option<String>,
+    pub(crate) status: Value,
+}
+
+impl World {
+    /// A world that waits for the lists of these kinds.
+    pub(crate) fn waiting_for(kinds: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { unlisted: kinds.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Whether every kind has been listed: before that, what is missing may only not have been told.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.unlisted.is_empty()
+    }
+
+    /// Kinds still waited for.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &'static str> {
+        self.unlisted.iter().copied()
+    }
+
+    /// The object's status and versions, if it is there.
+    pub(crate) fn live(&self, kind: &'static str, name: &ObjectName) -> Option<&Live> {
+        self.live.get(&(kind, name.clone()))
+    }
+
+    /// Everything of a kind.
+    pub(crate) fn all(&self, kind: &'static str) -> impl Iterator<Item = (&ObjectName, &Live)> {
+        let first = (kind, ObjectName::default());
+        self.live
+            .range(first..)
+            .take_while(move |((of, _), _)| *of == kind)
+            .map(|((_, name), live)| (name, live))
+    }
+
+    pub(crate) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Put(kind, name, object) => self.put(kind, &name, object),
+            Change::Gone(kind, name) => self.remove(kind, &name),
+            Change::Absent(kind) => self.list(kind, Vec::new()),
+            Change::Listed(kind, objects) => self.list(kind, objects),
+        }
+    }
+
+    fn list(&mut self, kind: &'static str, objects: Vec<(ObjectName, Value)>) {
+        self.unlisted.remove(kind);
+        self.changed = true;
+        let there: BTreeSet<ObjectName> = objects.iter().map(|(name, _)| name.clone()).collect();
+        let gone: Vec<ObjectName> =
+            self.all(kind).map(|(name, _)| name.clone()).filter(|name| !there.contains(name)).collect();
+        for name in gone {
+            self.remove(kind, &name);
+        }
+        for (name, object) in objects {
+            self.put(kind, &name, object);
+        }
+    }
+
+    fn put(&mut self, kind: &'static str, name: &ObjectName, mut object: Value) {
+        let id = (kind, name.clone());
+        let metadata = object["metadata"].as_object_mut();
+        let version = metadata.and_then(|metadata| metadata.remove("resourceVersion"));
+        let live = Live {
+            resource_version: version.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
+            generation: object["metadata"]["generation"].as_i64(),
+            owner: owner(&object),
+            status: object.as_object_mut().and_then(|object| object.remove("status")).unwrap_or(Value::Null),
+        };
+        let before = self.live.insert(id.clone(), live.clone());
+        if before.as_ref().is_none_or(|before| before.status != live.status) {
+            self.touched.insert(id.clone());
+        }
+        if before.is_none_or(|before| before.generation != live.generation) {
+            self.disturbed.insert(id);
+        }
+        match self.resources.put(kind, name, object) {
+            Ok(changed) => self.changed |= changed,
+            Err(error) => {
+                tracing::warn!(kind, %name, %error, "an object does not fit its type and is left out");
+                self.changed |= self.resources.remove(kind, name);
+            }
+        }
+    }
+
+    fn remove(&mut self, kind: &'static str, name: &ObjectName) {
+        let id = (kind, name.clone());
+        self.live.remove(&id);
+        self.touched.remove(&id);
+        self.disturbed.insert(id);
+        self.changed |= self.resources.remove(kind, name);
+    }
+}
+
+/// Of objects that we made: others may belong to Gateways, too.
+fn owner(object: &Value) -> Option<String> {
+    if object["metadata"]["labels"]["app.kubernetes.io/managed-by"] != "turnpike" {
+        return None;
+    }
+    let owners = object["metadata"]["ownerReferences"].as_array()?;
+    let gateway = owners.iter().find(|owner| owner["controller"] == true && owner["kind"] == "Gateway")?;
+    Some(gateway["uid"].as_str()?.to_owned())
+}

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Configuration files of containerd, kubelet, kube-proxy and CoreDNS, in the folder that is given.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$1"
+
+# The machine may lack AppArmor, hugetlb and the right to lower OOM scores.
+cat >containerd.toml <<TOML
+version = 3
+root = "$state/containerd"
+state = "$run/containerd"
+disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.snapshotter.v1.zfs"]
+[grpc]
+address = "$run/containerd.sock"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+sandbox = "localhost/turnpike/pause:1"
+[plugins."io.containerd.cri.v1.runtime"]
+disable_apparmor = true
+restrict_oom_score_adj = true
+disable_hugetlb_controller = true
+tolerate_missing_hugetlb_controller = true
+netns_mounts_under_state_dir = true
+[plugins."io.containerd.cri.v1.runtime".cni]
+bin_dirs = ["/usr/lib/cni"]
+conf_dir = "$state/cni"
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+BinaryName = "/usr/sbin/runc"
+SystemdCgroup = false
+TOML
+
+# Every Pod has a link of its own to the node, so that all of its traffic is routed and kube-proxy sees the answers, too.
+mkdir -p cni
+cat >cni/10-ptp.conflist <<JSON
+{"cniVersion": "1.0.0", "name": "pods", "plugins": [
+  {"type": "ptp", "ipMasq": false, "ipam": {"type": "host-local", "dataDir": "$state/ipam",
+    "ranges": [[{"subnet": "$pods"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+  {"type": "portmap", "capabilities": {"portMappings": true}}]}
+JSON
+
+: >resolv.conf
+cat >kubelet.yaml <<YAML
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+address: $node_ip
+authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $state/ca.crt}}
+authorization: {mode: Webhook}
+tlsCertFile: $state/node.crt
+tlsPrivateKeyFile: $state/node.key
+containerRuntimeEndpoint: unix://$run/containerd.sock
+cgroupDriver: cgroupfs
+failCgroupV1: false
+failSwapOn: false
+makeIPTablesUtilChains: false
+clusterDNS: [$node_ip]
+clusterDomain: cluster.local
+resolvConf: $state/resolv.conf
+imageGCHighThresholdPercent: 100
+imageGCLowThresholdPercent: 99
+evictionHard: {memory.available: 64Mi, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1%}
+registerNode: true
+maxPods: 200
+podLogsDir: $state/pods-log
+shutdownGracePeriod: 0s
+YAML
+cat >proxy.yaml <<YAML
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+mode: nftables
+hostnameOverride: node
+clientConnection: {kubeconfig: $state/proxy.kubeconfig}
+clusterCIDR: $pods
+conntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
+healthzBindAddress: 127.0.0.1:10256
+metricsBindAddress: 127.0.0.1:10249
+YAML
+cat >Corefile <<CONF
+.:53 {
+    bind $node_ip
+    kubernetes cluster.local {
+        kubeconfig $state/dns.kubeconfig
+    }
+    cache 5
+}
+CONF

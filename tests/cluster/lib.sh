@@ -1,0 +1,56 @@
+# What up.sh, down.sh and image.sh share: where the node is, and how its programs start and end.
+# shellcheck shell=bash disable=SC2034 # used by the scripts that read this file
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+state=${TURNPIKE_CLUSTER:-/var/lib/turnpike-cluster}
+# In memory: sockets, and mounts that a crash must not leave on a disk.
+run=/run/turnpike-cluster
+netns=turnpike-node
+bridge=turnpike0
+host_ip=172.30.0.1
+node_ip=172.30.0.11
+pods=10.244.1.0/24
+services=10.96.0.0/16
+# The upper half of the network belongs to load balancers; the node answers for it.
+balancers=172.30.0.128/25
+export KUBECONFIG=$state/admin.kubeconfig
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { printf '\033[31m%s\033[0m\n' "$*" >&2; exit 1; }
+
+[ "$(id -u)" -eq 0 ] || fail "the test cluster needs root: it makes a network namespace and runs containers"
+
+# Starts a program inside the node, in the background. `ip netns exec` would hide the cgroups.
+start() {
+    local name=$1
+    shift
+    setsid nohup nsenter --net="/run/netns/$netns" -- "$@" >"$state/log/$name" 2>&1 </dev/null &
+    echo $! >"$state/pid/$name"
+}
+
+# Ends a program that `start` started, if it still runs.
+stop() {
+    local file=$state/pid/$1 pid
+    [ -f "$file" ] || return 0
+    pid=$(<"$file")
+    # A process id is used again after a while: only what works in our folder is ours.
+    if grep -qzF -e "$state" -e "$here" "/proc/$pid/cmdline" 2>/dev/null; then
+        kill "$pid" 2>/dev/null || true
+        for _ in $(seq 100); do
+            kill -0 "$pid" 2>/dev/null || break
+            sleep 0.1
+        done
+        kill -9 "$pid" 2>/dev/null || true
+    fi
+    rm -f "$file"
+}
+
+# Waits for a command to succeed: until SECONDS WHAT COMMAND...
+until_true() {
+    local end=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$end" ] || fail "$what: not within the time; logs are in $state/log"
+        sleep 0.2
+    done
+}
