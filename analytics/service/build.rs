@@ -1,9 +1,9 @@
-//! Builds the binary again when the console was built again.
+//! The client of `gateway/snapshot/proto/snapshots.proto`, made without a `protoc` on the machine.
 
-fn main() {
-    let console = "../../dashboards/console/dist";
-    // A path that is absent would mean building anew each time.
-    let _ = std::fs::create_dir_all(console);
-    println!("cargo::rerun-if-changed={console}");
-    println!("cargo::rerun-if-changed=build.rs");
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = "../../gateway/snapshot/proto";
+    println!("cargo::rerun-if-changed={folder}");
+    let files = protox::compile(["snapshots.proto"], [folder])?;
+    tonic_prost_build::configure().build_server(false).compile_fds(files)?;
+    Ok(())
 }

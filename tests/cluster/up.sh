@@ -54,7 +54,7 @@ start apiserver "$state/bin/kubernetes" kube-apiserver --etcd-servers http://127
     --tls-cert-file "$state/apiserver.crt" --tls-private-key-file "$state/apiserver.key" \
     --service-account-issuer https://kubernetes.default.svc --service-account-key-file "$state/service-accounts.pub" \
     --service-account-signing-key-file "$state/service-accounts.key" \
-    --kubelet-certificate-authority "$state/ca.crt" --kubelet-client-certificate "$state/kubelet-client.crt" \
+    --kubelet-preferred-address-types InternalIP --kubelet-certificate-authority "$state/ca.crt" --kubelet-client-certificate "$state/kubelet-client.crt" \
     --kubelet-client-key "$state/kubelet-client.key" --requestheader-client-ca-file "$state/ca.crt" \
     --requestheader-allowed-names front-proxy --requestheader-extra-headers-prefix X-Remote-Extra- \
     --requestheader-group-headers X-Remote-Group --requestheader-username-headers X-Remote-User \

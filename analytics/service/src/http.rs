@@ -86,15 +86,25 @@ impl Parts {
     }
 }
 
-/// All routes.
-pub(crate) fn router(app: App) -> Router {
-    let guarded = Router::new()
+/// What gateways speak to.
+fn of_gateways() -> Router<App> {
+    Router::new()
         .route("/v1/segments/{gateway}/{epoch}/{shard}/{seq}", put(spool::put).layer(spool::body_limit()))
         .route("/v1/segments/{gateway}", get(spool::marks))
         .route("/v1/spool/heartbeat", post(spool::heartbeat))
         .route("/v1/gateways/{gateway}/status", post(spool::status))
-        .route("/v1/gateways/{gateway}/give-up", post(spool::give_up))
         .route("/v1/quota", post(quotas::batch))
+}
+
+/// The routes of gateways, for callers that have shown a certificate.
+pub(crate) fn gateway_router(app: App) -> Router {
+    of_gateways().layer(DefaultBodyLimit::max(MAX_JSON_BYTES)).with_state(app)
+}
+
+/// All routes.
+pub(crate) fn router(app: App) -> Router {
+    let guarded = of_gateways()
+        .route("/v1/gateways/{gateway}/give-up", post(spool::give_up))
         .route("/v1/quotas", get(quotas::list))
         .route("/v1/usage", get(usage::get))
         .route("/v1/timeseries", get(traffic::series))

@@ -14,12 +14,15 @@ mod fleet;
 mod http;
 mod ledger;
 mod migrate;
+mod mutual;
 mod options;
 mod ready;
 mod rollup;
 mod run;
 mod store;
 
+pub use catalog::{CatalogSource, Operator};
 pub use ledger::LedgerError;
+pub use mutual::IdentityError;
 pub use options::{Options, OptionsError};
 pub use run::{Error, migrate, run};

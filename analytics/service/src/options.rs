@@ -7,6 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::catalog::CatalogSource;
+
 /// How one analytics process runs.
 #[derive(Clone)]
 pub struct Options {
@@ -26,8 +28,10 @@ pub struct Options {
     pub retention_days: u16,
     /// Folder of the quota authority's store and the outbox; created when missing.
     pub data_dir: PathBuf,
-    /// The compiled catalog (JSON of `gateway_snapshot::Catalog`), watched; without one nobody has limits.
-    pub catalog_path: Option<PathBuf>,
+    /// Where the compiled catalog comes from; without one nobody has limits.
+    pub catalog: Option<CatalogSource>,
+    /// An endpoint of its own for gateways that show certificates, and the folder of ours.
+    pub gateways: Option<(SocketAddr, PathBuf)>,
     /// Apply pending migrations at start; otherwise wait until `migrate` has done it.
     pub migrate: bool,
     /// How long a quota lease lives after its holder was last heard.
@@ -52,7 +56,8 @@ impl Options {
             database: "turnpike".into(),
             retention_days: 35,
             data_dir: data_dir.into(),
-            catalog_path: None,
+            catalog: None,
+            gateways: None,
             migrate: true,
             lease_ttl: Duration::from_secs(10),
             fresh_store: false,
@@ -104,7 +109,7 @@ impl fmt::Debug for Options {
             .field("database", &self.database)
             .field("retention_days", &self.retention_days)
             .field("data_dir", &self.data_dir)
-            .field("catalog_path", &self.catalog_path)
+            .field("catalog", &self.catalog)
             .field("migrate", &self.migrate)
             .field("lease_ttl", &self.lease_ttl)
             .field("fresh_store", &self.fresh_store)

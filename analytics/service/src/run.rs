@@ -12,8 +12,9 @@ use crate::alerts::{self, Outbox};
 use crate::authority::learn::Learner;
 use crate::clock::Clock;
 use crate::fleet::Fleet;
-use crate::http::{App, Parts, router};
+use crate::http::{App, Parts, gateway_router, router};
 use crate::ledger::{Ledger, LedgerError};
+use crate::mutual::{IdentityError, MutualListener};
 use crate::options::{Options, OptionsError};
 use crate::ready::Readiness;
 use crate::store::Store;
@@ -44,6 +45,9 @@ pub enum Error {
         /// What the system said.
         error: std::io::Error,
     },
+    /// The certificates for gateways.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The server ended.
     #[error("HTTP server: {0}")]
     Serve(std::io::Error),
@@ -67,8 +71,7 @@ pub async fn run(
     let outbox = Outbox::restore(ledger.alerts()?);
     let fleet = Fleet::restore(ledger.clone())?;
     let store = Store::new(&options)?;
-    let address = options.listen;
-    let listener = TcpListener::bind(address).await.map_err(|error| Error::Listen { address, error })?;
+    let (listener, gateways) = listeners(&options).await?;
     let address = listener.local_addr().map_err(Error::Serve)?;
     // Whatever ends this function ends the tasks, too.
     let stop = shutdown.child_token();
@@ -79,7 +82,7 @@ pub async fn run(
         dock::start(store.clone(), ledger.clone(), options.retention_days, clock, stop.clone(), notices)?;
     let authority::Started { handle: authority, thread } =
         authority::start(clock, ledger.clone(), outbox.clone(), options.lease_ttl)?;
-    let (catalog, reading) = catalog::start(options.catalog_path.clone(), authority.clone(), stop.clone());
+    let (catalog, reading) = catalog::start(options.catalog.clone(), authority.clone(), stop.clone());
     let (readiness, preparing) = ready::start(options.clone(), store.clone(), dock.clone(), stop.clone());
     let (rollup, rolling) =
         rollup::start(store.clone(), options.retention_days, readiness.clone(), noticed, stop.clone());
@@ -96,7 +99,7 @@ pub async fn run(
             catalog: catalog.clone(),
             ready: readiness.clone(),
             lease_ttl: options.lease_ttl,
-            has_catalog: options.catalog_path.is_some(),
+            has_catalog: options.catalog.is_some(),
         };
         tasks.push(learner.start(stop.clone()));
     }
@@ -123,7 +126,7 @@ pub async fn run(
         tracing::info!(%address, "analytics takes requests");
         ready(address);
     };
-    let (served, ()) = tokio::join!(serve(listener, router(app.clone()), &shutdown), announce);
+    let (served, ()) = tokio::join!(serve_all(listener, gateways, &app, &shutdown), announce);
     drop(app);
     stop.cancel();
     authority_handle.stop();
@@ -133,6 +136,37 @@ pub async fn run(
         tracing::warn!("the quota authority's thread was not joined");
     }
     served.map_err(Error::Serve)
+}
+
+/// The port of the API, and that of gateways which show certificates.
+async fn listeners(options: &Options) -> Result<(TcpListener, Option<MutualListener>), Error> {
+    let listener = bind(options.listen).await?;
+    let gateways = match &options.gateways {
+        Some((address, identity)) => Some(MutualListener::start(bind(*address).await?, identity)?),
+        None => None,
+    };
+    Ok((listener, gateways))
+}
+
+/// Serves both ports until `shutdown`.
+async fn serve_all(
+    listener: TcpListener,
+    gateways: Option<MutualListener>,
+    app: &App,
+    shutdown: &CancellationToken,
+) -> std::io::Result<()> {
+    let mutual = async {
+        match gateways {
+            Some(listener) => serve(listener, gateway_router(app.clone()), shutdown).await,
+            None => Ok(()),
+        }
+    };
+    let (served, mutually) = tokio::join!(serve(listener, router(app.clone()), shutdown), mutual);
+    served.and(mutually)
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|error| Error::Listen { address, error })
 }
 
 /// Waits a moment for the store and for quotas, so that the first requests after a start do not find them missing.
@@ -151,7 +185,11 @@ async fn prepared(app: &App) {
 }
 
 /// Serves until `shutdown`, then lets requests under way finish for a while.
-async fn serve(listener: TcpListener, router: Router, shutdown: &CancellationToken) -> std::io::Result<()> {
+async fn serve<L>(listener: L, router: Router, shutdown: &CancellationToken) -> std::io::Result<()>
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
     let late = async {
         shutdown.cancelled().await;
         tokio::time::sleep(GRACE).await;

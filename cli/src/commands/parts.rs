@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use analytics_service::{CatalogSource, Operator};
 use anyhow::Context;
 
 use super::{print_ready, shutdown};
@@ -65,7 +66,8 @@ pub(crate) struct GatewayArgs {
     /// Bind port SOCKET for listeners of port LISTENER, such as 443=8443; may be repeated.
     #[arg(long = "port", value_name = "LISTENER=SOCKET", value_parser = port_pair)]
     ports: Vec<(u16, u16)>,
-    /// Bind port P + 64512 for listeners of each port P below 1024, which needs no privilege.
+    /// Bind port P + 64512 for listeners of each port P below 1024, which needs no privilege. Callers come through a
+    /// Service that forwards the listeners' own ports.
     #[arg(long)]
     unprivileged_ports: bool,
     /// After SIGTERM: how many seconds to go on accepting while not ready, so that balancers notice.
@@ -82,6 +84,7 @@ pub(crate) struct GatewayArgs {
 pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<()> {
     let stop = shutdown();
     let token = token()?;
+    let identity = args.operator.is_some().then(|| args.identity.clone()).flatten();
     let snapshots = match (args.snapshot, args.operator) {
         (Some(path), _) => gateway_proxy::Snapshots::File(path),
         (None, url) => gateway_proxy::Snapshots::Operator(gateway_proxy::Operator {
@@ -97,10 +100,11 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<()> {
     options.address = args.bind;
     let low = (1..1024).filter(|_| args.unprivileged_ports).map(|port| (port, port + UNPRIVILEGED));
     options.port_map = low.chain(args.ports).collect();
+    options.forwarded = args.unprivileged_ports;
     options.drain_delay = Duration::from_secs(args.drain_delay);
     options.spool_bytes = args.spool_bytes;
     options.spool_ring_bytes = args.spool_ring_bytes;
-    options.analytics = args.analytics.map(|url| gateway_proxy::Analytics { url, token });
+    options.analytics = args.analytics.map(|url| gateway_proxy::Analytics { url, token, identity });
     let process = gateway_proxy::Process::start(options).await?;
     announce(process.admin());
     process.run(stop).await;
@@ -116,8 +120,17 @@ pub(crate) struct AnalyticsArgs {
     #[arg(long)]
     state: PathBuf,
     /// Catalog file to follow.
+    #[arg(long, required_unless_present = "operator", conflicts_with = "operator")]
+    catalog: Option<PathBuf>,
+    /// URL of the operator that gives the catalog, such as <https://turnpike-operator.turnpike-system:9443>.
+    #[arg(long, requires = "identity")]
+    operator: Option<String>,
+    /// Address for gateways that show certificates of the operator's CA.
+    #[arg(long, requires = "identity")]
+    gateways_listen: Option<SocketAddr>,
+    /// Folder with tls.crt, tls.key and ca.crt, by which this process, the operator and gateways know each other.
     #[arg(long)]
-    catalog: PathBuf,
+    identity: Option<PathBuf>,
     /// Base URL of ClickHouse, or of `turnpike engine`.
     #[arg(long)]
     clickhouse: String,
@@ -134,7 +147,12 @@ pub(crate) async fn analytics(args: AnalyticsArgs) -> anyhow::Result<()> {
     let token = token()?;
     let mut options = analytics_service::Options::new(token.clone(), args.clickhouse, args.state);
     options.listen = args.listen;
-    options.catalog_path = Some(args.catalog);
+    let identity = args.identity.unwrap_or_default();
+    options.catalog = match (args.catalog, args.operator) {
+        (Some(path), _) => Some(CatalogSource::File(path)),
+        (None, url) => url.map(|url| CatalogSource::Operator(Operator { url, identity: identity.clone() })),
+    };
+    options.gateways = args.gateways_listen.map(|address| (address, identity));
     options.clickhouse_token = match &args.clickhouse_user {
         Some(_) => std::env::var(CLICKHOUSE_PASSWORD).ok(),
         None => Some(token),

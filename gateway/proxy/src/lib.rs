@@ -26,4 +26,5 @@ mod upstream;
 
 pub use options::{Analytics, Operator, Options, Snapshots};
 pub use process::{Error, Process, run};
+pub use service::ClientError;
 pub use status::{ListenerStatus, Refused, Status};

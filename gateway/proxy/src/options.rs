@@ -20,6 +20,8 @@ pub struct Options {
     pub address: IpAddr,
     /// Ports of sockets that differ from their listener's (for example 443 → 8443, to run without privileges).
     pub port_map: BTreeMap<u16, u16>,
+    /// Callers see the ports of listeners, because something forwards these to the sockets: a Service does.
+    pub forwarded: bool,
     /// Set `SO_REUSEPORT`, so that two processes can share the ports during a hand-over.
     pub reuse_port: bool,
     /// Address of health, metrics and status; port 0 lets the system choose.
@@ -57,6 +59,8 @@ pub struct Analytics {
     pub url: String,
     /// Bearer token.
     pub token: String,
+    /// Folder with `tls.crt`, `tls.key` and `ca.crt`, where both sides show certificates.
+    pub identity: Option<PathBuf>,
 }
 
 impl Options {
@@ -68,6 +72,7 @@ impl Options {
             analytics: None,
             address: Ipv4Addr::UNSPECIFIED.into(),
             port_map: BTreeMap::new(),
+            forwarded: false,
             reuse_port: false,
             admin: (Ipv4Addr::LOCALHOST, 0).into(),
             admin_token: None,

@@ -21,7 +21,7 @@ use crate::lease::Leases;
 use crate::listen::{Open, Ports, Server, provider};
 use crate::options::{Options, Snapshots};
 use crate::reload::Reload;
-use crate::service::Service;
+use crate::service::{ClientError, Service};
 use crate::shared::{Parts, Shared};
 use crate::ship::{SealAge, Sealing, Shipper, seal};
 use crate::source::{FileSource, Source, StateDir, StateError, StreamSource};
@@ -60,7 +60,7 @@ pub enum Error {
     Thread(std::io::Error),
     /// The client for the analytics service.
     #[error("cannot set up the client for the analytics service: {0}")]
-    Client(#[from] reqwest::Error),
+    Client(#[from] ClientError),
 }
 
 /// A gateway that runs.
@@ -150,7 +150,7 @@ impl Process {
             .map_err(|problem| Error::Admin { address: options.admin, problem })?;
         let mut reload = Reload {
             shared: Arc::clone(&shared),
-            ports: Ports::new(server, options.address, options.reuse_port),
+            ports: Ports::new(server, options.address, options.reuse_port, options.forwarded),
             port_map: options.port_map,
             state,
             board,

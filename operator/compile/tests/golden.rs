@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use case::{Case, cases};
-use operator_compile::{Compiled, Status, compile};
+use operator_compile::{Compiled, Fleet, Status, compile};
 use serde_json::{Map, Value, json};
 
 #[test]
@@ -22,6 +22,9 @@ fn every_case_compiles_to_its_golden_output() {
         let compiled = compile(&resources, &options);
         assert_eq!(compiled, compile(&resources, &options), "{} is not deterministic", path.display());
         case::assert_servable(&compiled.snapshot, &path.display());
+        for fleet in &compiled.fleets {
+            case::assert_servable(&fleet.snapshot, &fleet.gateway);
+        }
         let lines = lines.iter().chain(&compiled.diagnostics).map(ToString::to_string);
         let actual = render(&compiled, &lines.collect::<Vec<_>>());
         let golden = path.join("out.yaml");
@@ -65,6 +68,20 @@ fn every_condition_and_reason_has_a_case() {
     );
 }
 
+/// What is a fleet's: names of what it serves, and its objects whole.
+fn fleet_value(fleet: &Fleet) -> Value {
+    let keys = |value: &Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+    let snapshot = serde_json::to_value(&fleet.snapshot).unwrap();
+    let children = fleet.children.iter().map(|child| (child.kind.to_owned(), child.object.clone()));
+    json!({
+        "name": fleet.name,
+        "listeners": keys(&snapshot["listeners"]),
+        "routes": keys(&snapshot["routes"]),
+        "backends": keys(&snapshot["backends"]),
+        "children": children.collect::<Map<_, _>>(),
+    })
+}
+
 fn render(compiled: &Compiled, lines: &[String]) -> String {
     let mut out = Map::new();
     out.insert("lines".to_owned(), json!(lines));
@@ -72,6 +89,8 @@ fn render(compiled: &Compiled, lines: &[String]) -> String {
         compiled.statuses.iter().map(|(object, status)| (object.to_string(), status_value(status))).collect();
     out.insert("statuses".to_owned(), json!(statuses));
     out.insert("snapshot".to_owned(), entries(serde_json::to_value(&compiled.snapshot).unwrap()));
+    let fleets = compiled.fleets.iter().map(|fleet| (fleet.gateway.to_string(), fleet_value(fleet)));
+    out.insert("fleets".to_owned(), fleets.collect::<Map<_, _>>().into());
     out.insert("catalog".to_owned(), entries(serde_json::to_value(&compiled.catalog).unwrap()));
     let mut text = String::new();
     yaml(&prune(Value::Object(out)).unwrap_or_default(), 0, &mut text);

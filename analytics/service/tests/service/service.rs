@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use analytics_service::{Error, Options, run};
+use analytics_service::{CatalogSource, Error, Options, run};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -57,7 +57,7 @@ impl Service {
             .try_init();
         let mut options = Options::new(TOKEN, url, folder);
         options.database = database.to_owned();
-        options.catalog_path = Some(folder.join("catalog.json"));
+        options.catalog = Some(CatalogSource::File(folder.join("catalog.json")));
         set(&mut options);
         let shutdown = CancellationToken::new();
         let (say, bound) = tokio::sync::oneshot::channel::<SocketAddr>();

@@ -29,6 +29,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Port {
     pub(super) id: PortId,
+    /// Port that callers see, when something in front of the socket forwards another one to it.
+    pub(super) seen: Option<u16>,
     /// Present: TLS.
     pub(super) tls: ArcSwapOption<ServerConfig>,
 }
@@ -109,7 +111,8 @@ async fn connected<A: Application>(
     over_limit: bool,
 ) {
     let _ = socket.set_nodelay(true);
-    let Ok(local) = socket.local_addr() else { return };
+    let Ok(mut local) = socket.local_addr() else { return };
+    local.set_port(port.seen.unwrap_or(local.port()));
     let time = server.application.limits().head_time;
     let (transport, tls) = match port.tls.load_full() {
         None => (Transport::Plain(socket), None),

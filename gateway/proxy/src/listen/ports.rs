@@ -47,6 +47,8 @@ pub(crate) struct Ports<A> {
     server: Arc<Server<A>>,
     address: IpAddr,
     reuse_port: bool,
+    /// Callers see the ports of listeners, whatever the sockets' are.
+    forwarded: bool,
     bound: BTreeMap<PortId, Bound>,
 }
 
@@ -61,8 +63,8 @@ struct Bound {
 
 impl<A: Application> Ports<A> {
     /// None bound yet.
-    pub(crate) fn new(server: Arc<Server<A>>, address: IpAddr, reuse_port: bool) -> Self {
-        Self { server, address, reuse_port, bound: BTreeMap::new() }
+    pub(crate) fn new(server: Arc<Server<A>>, address: IpAddr, reuse_port: bool, forwarded: bool) -> Self {
+        Self { server, address, reuse_port, forwarded, bound: BTreeMap::new() }
     }
 
     /// Makes the bound ports those of `wanted`. A port that cannot be bound does not keep others from it.
@@ -115,7 +117,8 @@ impl<A: Application> Ports<A> {
     fn start(&mut self, id: PortId, listener: TcpListener, wanted: Wanted) {
         let fallback = SocketAddr::new(self.address, wanted.socket_port);
         let local = listener.local_addr().unwrap_or(fallback);
-        let port = Arc::new(Port { id: id.clone(), tls: ArcSwapOption::empty() });
+        let seen = Some(id.number()).filter(|port| self.forwarded && *port != 0);
+        let port = Arc::new(Port { id: id.clone(), seen, tls: ArcSwapOption::empty() });
         let bound = Bound {
             socket_port: wanted.socket_port,
             local,

@@ -41,7 +41,8 @@ impl Rig {
             Options::new(Snapshots::File(dir.path().join("snapshot.json")), dir.path().join("state"));
         options.address = Ipv4Addr::LOCALHOST.into();
         options.threads = 2;
-        options.analytics = Some(Analytics { url: format!("http://{address}"), token: TOKEN.into() });
+        options.analytics =
+            Some(Analytics { url: format!("http://{address}"), token: TOKEN.into(), identity: None });
         change(&mut options);
         let mut rig = Self { dir, service, options, running: None };
         rig.write(build);

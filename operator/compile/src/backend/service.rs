@@ -77,11 +77,12 @@ fn is_tcp(protocol: Option<&str>) -> bool {
     protocol.is_none_or(|protocol| protocol == "TCP")
 }
 
-/// What the port speaks (KEP-3726 and IANA names).
+/// What the port speaks (KEP-3726, and names of services in any case, RFC 6335).
 fn protocol(port: &ServicePort, tls: bool, http2: bool) -> Result<BackendProtocol, String> {
     let multiplexed = if tls { BackendProtocol::H2 } else { BackendProtocol::H2c };
-    match port.app_protocol.as_deref() {
+    match port.app_protocol.as_deref().map(str::to_ascii_lowercase).as_deref() {
         None if http2 => Ok(multiplexed),
+        Some("https") if http2 && tls => Ok(multiplexed),
         Some("kubernetes.io/h2c" | "grpc") => Ok(multiplexed),
         Some(secure @ ("https" | "kubernetes.io/wss")) if !tls => Err(format!(
             "appProtocol {secure} needs a BackendTLSPolicy that says which certificate to expect"

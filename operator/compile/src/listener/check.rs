@@ -60,6 +60,9 @@ fn fill(
     raw: &Listener,
     field: &Field<'_>,
 ) -> Result<(), Problem> {
+    listener.port = u16::try_from(raw.port).map_err(|_| {
+        Problem::value(&field.key("port"), format!("{} is not a port; use 1 to 65535", raw.port))
+    })?;
     let protocol = match raw.protocol.as_str() {
         "HTTP" => ListenerProtocol::Http,
         "HTTPS" => ListenerProtocol::Https,
@@ -69,9 +72,6 @@ fn fill(
         }
     };
     listener.protocol = Some(protocol);
-    listener.port = u16::try_from(raw.port).map_err(|_| {
-        Problem::value(&field.key("port"), format!("{} is not a port; use 1 to 65535", raw.port))
-    })?;
     let name = raw.hostname.as_deref().filter(|name| !name.is_empty());
     listener.hostname = name.map(|name| check::hostname(name).at(&field.key("hostname"))).transpose()?;
     if raw.filters.as_ref().is_some_and(|filters| !filters.requests.is_empty()) {

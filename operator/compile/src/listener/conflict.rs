@@ -37,7 +37,9 @@ pub(super) fn find(
 }
 
 fn clash(listener: &CompiledListener, other: &CompiledListener) -> Option<Problem> {
-    let same_port = listener.port == other.port && listener.refused.is_none() && other.refused.is_none();
+    // A protocol that is not supported still conflicts with one that is served there, but keeps nobody from it.
+    let claims = listener.refused.is_none() || listener.protocol.is_none();
+    let same_port = listener.port == other.port && claims && other.refused.is_none();
     if !same_port {
         return None;
     }

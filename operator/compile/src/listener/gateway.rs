@@ -1,6 +1,6 @@
 //! Gateways with their own listeners and those of their ListenerSets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::conditions::Reason;
 use crds::gateway_api::{self, ListenerSet, ParametersReference};
@@ -88,7 +88,6 @@ pub(crate) fn gateways(world: &World<'_>, classes: &Classes) -> Gateways {
         for (set_name, set) in sets_of(world, name) {
             let problem = not_allowed(world, &compiled, gateway, set_name);
             if problem.is_none() {
-                compiled.attached_sets += 1;
                 let owner = Owner { gateway, gateway_name: name, set: Some(set_name) };
                 units.push(unit(world, &mut all.certificates, &owner, &set.spec.listeners));
             }
@@ -102,7 +101,21 @@ pub(crate) fn gateways(world: &World<'_>, classes: &Classes) -> Gateways {
     let shared = world.options.shared_ports();
     conflict::find(&mut units, |left, right| shared || left.gateway == right.gateway);
     all.listeners = units.into_iter().flatten().collect();
+    count_sets(&mut all);
     all
+}
+
+/// A ListenerSet is attached when one of its listeners, at least, is served.
+fn count_sets(all: &mut Gateways) {
+    let mut attached: BTreeMap<&ObjectName, BTreeSet<&ObjectName>> = BTreeMap::new();
+    for listener in all.listeners.iter().filter(|listener| listener.is_servable()) {
+        if let Some(set) = &listener.set {
+            attached.entry(&listener.gateway).or_default().insert(set);
+        }
+    }
+    for gateway in &mut all.list {
+        gateway.attached_sets = attached.get(&gateway.name).map_or(0, BTreeSet::len) as u32;
+    }
 }
 
 fn unit(

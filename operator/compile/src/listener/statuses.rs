@@ -48,10 +48,16 @@ pub(crate) fn listener_set_status(
         Some(problem) => Condition::accepted_unless(Some(problem)),
         None => accepted(listeners),
     };
-    let servable = listeners.iter().any(|listener| listener.is_servable());
+    let programmed = if listeners.iter().any(|listener| listener.is_servable()) {
+        Condition::programmed(true)
+    } else {
+        let reason =
+            if accepted.status == Truth::False { accepted.reason } else { Reason::ListenersNotValid };
+        Condition::no(ConditionType::Programmed, reason, "not valid, see the other conditions")
+    };
     Status {
         listeners: listeners.iter().map(|listener| listener_status(listener, attached)).collect(),
-        ..Status::of(generation, vec![accepted, Condition::programmed(servable)])
+        ..Status::of(generation, vec![accepted, programmed])
     }
 }
 
@@ -80,7 +86,13 @@ fn listener_status(listener: &CompiledListener, attached: &BTreeMap<Key, u32>) -
             ..Condition::no(ConditionType::Conflicted, problem.reason, problem.message.clone())
         },
     };
-    let problem = listener.refused.as_ref().or(listener.conflict.as_ref());
+    let programmed = match &listener.conflict {
+        None => Condition::programmed(listener.is_servable()),
+        Some(problem) => {
+            Condition::no(ConditionType::Programmed, problem.reason, "not served, see the other conditions")
+        }
+    };
+    let problem = listener.conflict.as_ref().or(listener.refused.as_ref());
     ListenerStatus {
         name: listener.name.clone(),
         supported_kinds: listener.kinds.clone(),
@@ -89,7 +101,7 @@ fn listener_status(listener: &CompiledListener, attached: &BTreeMap<Key, u32>) -
             Condition::accepted_unless(problem),
             Condition::resolved_refs(&listener.unresolved),
             conflicted,
-            Condition::programmed(listener.is_servable()),
+            programmed,
         ],
     }
 }
