@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CONSOLE := dashboards/console
 BIN = $(shell cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/turnpike
 
-.PHONY: help up test test-rust lint fmt golden engine console images deny setup partners chaos fuzz
+.PHONY: help up test test-rust test-cluster cluster cluster-down demo-cluster conformance lint fmt golden engine console images deny setup partners chaos fuzz
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -12,11 +12,27 @@ up: engine console ## build and start everything with examples/shop and demo tra
 	cargo build --release -p turnpike
 	$(BIN) up examples/shop --demo examples/shop-traffic.json $(if $(ONCE),--once)
 
-test: setup engine console partners lint test-rust deny ## all tests
+test: setup engine console partners lint test-rust deny test-cluster ## all tests
 
+# One selection of packages for everything: another one would build the dependencies with other features, and again.
 test-rust:
-	cargo build -p turnpike
+	cargo build --workspace --all-targets
 	cargo test --workspace
+
+test-cluster: ## what is shown on a real Kubernetes node: example, changes under load, conformance
+	./tests/cluster/test.sh
+
+cluster: ## start a real Kubernetes node in a network namespace (as root, with Go)
+	./tests/cluster/up.sh
+
+cluster-down: ## remove it with every trace
+	./tests/cluster/down.sh
+
+demo-cluster: ## the shop example on that node: charts, a fleet, traffic, usage
+	./tests/cluster/demo.sh
+
+conformance: ## run the Gateway API conformance suite and write docs/conformance/report.yaml
+	mkdir -p docs/conformance && ./tests/cluster/conformance.sh docs/conformance/report.yaml
 
 lint:
 	cargo fmt --all --check
@@ -52,5 +68,5 @@ fuzz: ## fuzz every parser of outside bytes for a while: make fuzz SECONDS=60
 	./tests/fuzz.sh $(or $(SECONDS),60)
 
 chaos: engine ## a longer kill test: make chaos KILLS=1000 SEED=1
-	cargo build -p turnpike
-	KILLS=$(or $(KILLS),1000) cargo test -p tests --test kill -- --nocapture
+	cargo build --workspace --all-targets
+	KILLS=$(or $(KILLS),1000) cargo test --workspace --test kill -- --nocapture

@@ -18,7 +18,7 @@ use operator_compile::{Child, Compiled, Fleet, ObjectRef};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::identity::Ca;
+use crate::identity::{Ca, Identity};
 use crate::world::{Id, World};
 
 /// Field manager of everything that we write.
@@ -69,6 +69,28 @@ impl Children {
         }
     }
 
+    /// Gives analytics, which gateways reach as `host`, an identity in `namespace`.
+    pub(crate) async fn analytics(
+        &mut self,
+        world: &World,
+        namespace: &str,
+        host: &str,
+        ca: &Ca,
+        now: Timestamp,
+    ) {
+        let name = ObjectName::new(namespace, "turnpike-analytics");
+        let Some(child) = analytics_identity(world, namespace, host, ca, now) else {
+            self.trouble.remove(&name);
+            return;
+        };
+        if self.is_on_its_way(world, &id(&child, namespace)) {
+            return;
+        }
+        let (applied, trouble) = self.apply_all(&name, vec![child]).await;
+        self.applied.extend(applied);
+        self.trouble.extend(trouble.map(|trouble| (name, trouble)));
+    }
+
     /// Applies and deletes what has to be.
     pub(crate) async fn reconcile(
         &mut self,
@@ -90,7 +112,9 @@ impl Children {
         }
         let mut due: Vec<(&Fleet, Vec<Child>)> = Vec::new();
         for fleet in &compiled.fleets {
-            let identity = identity(world, fleet, ca, now);
+            let identity = fleet_identity(world, fleet, ca, now);
+            let identity =
+                identity.filter(|child| !self.is_on_its_way(world, &id(child, &fleet.gateway.namespace)));
             let children = identity.into_iter().chain(fleet.children.iter().cloned());
             let changed: Vec<Child> = children.filter(|child| self.differs(child, fleet)).collect();
             if !changed.is_empty() || self.trouble.contains_key(&fleet.gateway) {
@@ -111,6 +135,11 @@ impl Children {
             }
         }
         self.delete(world, compiled).await;
+    }
+
+    /// A Secret that was applied a moment ago and of which we have not heard yet.
+    fn is_on_its_way(&self, world: &World, id: &Id) -> bool {
+        self.applied.contains_key(id) && !world.resources.secrets.contains_key(&id.1)
     }
 
     fn differs(&self, child: &Child, fleet: &Fleet) -> bool {
@@ -200,30 +229,41 @@ fn secret_name(fleet: &Fleet) -> String {
 }
 
 /// The Secret by which a fleet's processes are known, when the one that there is will not do.
-fn identity(world: &World, fleet: &Fleet, ca: &Ca, now: Timestamp) -> Option<Child> {
-    let name = ObjectName::new(&fleet.gateway.namespace, secret_name(fleet));
-    if let Some(secret) = world.resources.secrets.get(&name) {
-        let text =
-            |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
-        let annotations = secret.metadata.annotations.as_ref();
-        let renew_at = annotations.and_then(|all| all.get(RENEW_AT)?.parse::<Timestamp>().ok());
-        let whole = ["tls.crt", "tls.key", "token"].iter().all(|key| text(key).is_some());
-        if whole && text("ca.crt") == Some(ca.certificate.as_bytes()) && renew_at.is_some_and(|at| at > now) {
-            return None;
-        }
+fn fleet_identity(world: &World, fleet: &Fleet, ca: &Ca, now: Timestamp) -> Option<Child> {
+    let mut metadata = fleet.children.first()?.object["metadata"].clone();
+    metadata["name"] = secret_name(fleet).into();
+    identity(world, metadata, ca, now, || ca.fleet(&fleet.gateway.to_string(), now))
+}
+
+/// The same for analytics, which gateways reach as `host`.
+fn analytics_identity(world: &World, namespace: &str, host: &str, ca: &Ca, now: Timestamp) -> Option<Child> {
+    let labels =
+        json!({"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/name": "turnpike-analytics"});
+    let metadata = json!({"name": "turnpike-analytics-identity", "namespace": namespace, "labels": labels});
+    identity(world, metadata, ca, now, || ca.analytics(host, now))
+}
+
+fn identity(
+    world: &World,
+    mut metadata: Value,
+    ca: &Ca,
+    now: Timestamp,
+    issue: impl FnOnce() -> Result<(Identity, Timestamp), rcgen::Error>,
+) -> Option<Child> {
+    let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+    let name = ObjectName::new(text("namespace"), text("name"));
+    if world.resources.secrets.get(&name).is_some_and(|secret| holds(secret, ca, now)) {
+        return None;
     }
-    let (identity, renew_at) = match ca.fleet(&fleet.gateway.to_string(), now) {
+    let (identity, renew_at) = match issue() {
         Ok(issued) => issued,
         Err(error) => {
-            tracing::error!(fleet = %fleet.gateway, %error, "no certificate can be issued");
+            tracing::error!(%name, %error, "no certificate can be issued");
             return None;
         }
     };
-    let token = hex::encode(rand::random::<[u8; 32]>());
-    let encoded = |text: &str| BASE64_STANDARD.encode(text);
-    let mut metadata = fleet.children.first()?.object["metadata"].clone();
-    metadata["name"] = secret_name(fleet).into();
     metadata["annotations"] = json!({RENEW_AT: renew_at.to_string()});
+    let encoded = |text: &str| BASE64_STANDARD.encode(text);
     let object = json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -233,8 +273,18 @@ fn identity(world: &World, fleet: &Fleet, ca: &Ca, now: Timestamp) -> Option<Chi
             "tls.crt": encoded(&identity.chain),
             "tls.key": encoded(&identity.key),
             "ca.crt": encoded(&ca.certificate),
-            "token": encoded(&token),
+            "token": encoded(&hex::encode(rand::random::<[u8; 32]>())),
         },
     });
     Some(Child { kind: "Secret", object })
+}
+
+/// Whether a Secret holds an identity of this CA for some time to come.
+fn holds(secret: &Secret, ca: &Ca, now: Timestamp) -> bool {
+    let text =
+        |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
+    let annotations = secret.metadata.annotations.as_ref();
+    let renew_at = annotations.and_then(|all| all.get(RENEW_AT)?.parse::<Timestamp>().ok());
+    let whole = ["tls.crt", "tls.key", "token"].iter().all(|key| text(key).is_some());
+    whole && text("ca.crt") == Some(ca.certificate.as_bytes()) && renew_at.is_some_and(|at| at > now)
 }

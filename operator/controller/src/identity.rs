@@ -131,6 +131,16 @@ impl Ca {
         Ok((identity, now + LIFE * 2 / 3))
     }
 
+    /// A certificate for analytics, which gateways reach as `host`, and when to issue the next one.
+    pub(crate) fn analytics(
+        &self,
+        host: &str,
+        now: Timestamp,
+    ) -> Result<(Identity, Timestamp), rcgen::Error> {
+        let identity = self.issue(ANALYTICS, Some(host), now, LIFE)?;
+        Ok((identity, now + LIFE * 2 / 3))
+    }
+
     fn issue(
         &self,
         uri: &str,

@@ -58,6 +58,9 @@ pub enum Error {
     /// The port cannot be had.
     #[error("cannot listen on {0}: {1}; choose another port or stop what uses it")]
     Listen(SocketAddr, std::io::Error),
+    /// The address of analytics is no URL.
+    #[error("{0} is not a URL such as https://turnpike-analytics.turnpike-system.svc:9443")]
+    Url(String),
     /// The server of the streams ended.
     #[error("the server of snapshots ended: {0}")]
     Serve(tonic::transport::Error),

@@ -61,7 +61,9 @@ pub async fn run(
     for watched in &watched {
         watch::start(&client, watched, sender.clone());
     }
+    let analytics = options.runtime.analytics.as_deref().map(host).transpose()?;
     let operator = Operator {
+        analytics: analytics.map(|host| (options.namespace.clone(), host)),
         compile: operator_compile::Options {
             controller_name: options.controller_name.clone(),
             runtime: Some(options.runtime),
@@ -128,7 +130,16 @@ async fn serve(
         .map_err(Error::Serve)
 }
 
+/// The host of a URL.
+fn host(url: &str) -> Result<String, Error> {
+    let uri: Option<http::Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(|uri| uri.host()).map(str::to_owned);
+    host.ok_or_else(|| Error::Url(url.to_owned()))
+}
+
 struct Operator {
+    /// Namespace of analytics, and the host by which gateways reach it.
+    analytics: Option<(String, String)>,
     compile: operator_compile::Options,
     ca: Ca,
     children: Children,
@@ -177,6 +188,9 @@ impl Operator {
             self.publish();
         }
         let now = Timestamp::now();
+        if let Some((namespace, host)) = &self.analytics {
+            self.children.analytics(&self.world, namespace, host, &self.ca, now).await;
+        }
         self.children.reconcile(&mut self.world, &self.compiled, &self.ca, now).await;
         let wanted = self.wanted();
         let text = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Everything that is shown on a real Kubernetes node, one after the other: the example with its usage, a fleet that
+# changes under load, conformance. Where a machine cannot run the node, says so and passes.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+for missing in $([ "$(id -u)" -eq 0 ] || echo root) $(for need in go kubectl; do command -v $need >/dev/null || echo "$need"; done); do
+    printf '\033[31mNOT RUN on this machine: the tests on Kubernetes (%s is missing)\033[0m\n' "$missing" >&2
+    exit 0
+done
+trap '"$here/down.sh"' EXIT
+"$here/up.sh" >/dev/null
+"$here/demo.sh"
+"$here/change.sh"
+"$here/conformance.sh"
