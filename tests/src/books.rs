@@ -152,7 +152,7 @@ async fn quota_equals_records(machine: &Machine, caller: &Caller, answers: &Answ
         "{consumer}: {charged} units are charged, {} were allowed",
         caller.quota
     );
-    let served = answers.count(&consumer, 200) * if caller.unit == "Bytes" { 100 } else { 1 };
+    let served = answers.units(&consumer);
     ensure!(served <= charged, "{consumer}: {served} units were received, only {charged} are charged");
     eventually(&format!("the quota of {consumer} counts its records"), SETTLED_WITHIN, || async {
         let quotas = machine

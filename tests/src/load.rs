@@ -27,6 +27,8 @@ pub struct Answer {
     pub sent: Timestamp,
     /// When the last byte of the answer was there.
     pub received: Timestamp,
+    /// Units that it costs: bytes of its body for a quota in bytes, otherwise 1; none unless it was served.
+    pub units: u64,
 }
 
 /// What clients know.
@@ -53,6 +55,11 @@ impl Answers {
     pub fn count(&self, consumer: &str, status: u16) -> u64 {
         self.by_id.values().filter(|answer| answer.consumer == consumer && answer.status == status).count()
             as u64
+    }
+
+    /// Units that a consumer received.
+    pub fn units(&self, consumer: &str) -> u64 {
+        self.by_id.values().filter(|answer| answer.consumer == consumer).map(|answer| answer.units).sum()
     }
 
     /// Answers by status.
@@ -143,6 +150,9 @@ pub fn client() -> reqwest::Client {
 }
 
 /// One request and its answer. Of a caller with a quota in bytes each costs 100; the others vary in size and method.
+///
+/// # Errors
+/// When no answer was received in full.
 pub async fn request(
     http: &reqwest::Client,
     caller: &Caller,
@@ -156,11 +166,28 @@ pub async fn request(
         1 => http.get(format!("{base}/20000")),
         _ => http.get(format!("{base}/100")),
     };
+    send(request, caller).await
+}
+
+/// One request that costs a single unit, and its answer.
+///
+/// # Errors
+/// When no answer was received in full.
+pub async fn smallest(http: &reqwest::Client, caller: &Caller, port: u16) -> anyhow::Result<(String, Answer)> {
+    send(http.get(format!("http://127.0.0.1:{port}/bytes/1")), caller).await
+}
+
+async fn send(request: reqwest::RequestBuilder, caller: &Caller) -> anyhow::Result<(String, Answer)> {
     let sent = Timestamp::now();
     let response = request.header("x-api-key", caller.key()).send().await?;
     let status = response.status().as_u16();
     let id = response.headers().get("x-request-id").context("no x-request-id")?.to_str()?.to_owned();
-    response.bytes().await?;
+    let body = response.bytes().await?;
+    let units = match (status, caller.unit) {
+        (200, "Bytes") => body.len() as u64,
+        (200, _) => 1,
+        _ => 0,
+    };
     let received = Timestamp::now();
-    Ok((id, Answer { consumer: format!("shop/{}", caller.name), status, sent, received }))
+    Ok((id, Answer { consumer: format!("shop/{}", caller.name), status, sent, received, units }))
 }
