@@ -42,6 +42,8 @@ words! {
         Conflicted,
         /// A policy is in force for all, some or none of its target (GEP-713; ours for partial override).
         Enforced,
+        /// Callers are let in with any certificate, or none, where certificates are asked for (GEP-91).
+        InsecureFrontendValidationMode,
         /// Every unit of use is recorded and counted (ours).
         MeteringComplete,
         /// Two HTTPS listeners share certificates, so that HTTP/2 connections may be reused wrongly (GEP-3567).
@@ -74,6 +76,8 @@ words! {
         PlanNotOffered,
         /// Route: a Service or XBackend that it refers to does not exist.
         BackendNotFound,
+        /// Gateway: its spec has chosen so.
+        ConfigurationChanged,
         /// Policy: an older policy for the same target wins.
         Conflicted,
         /// Consumer: another consumer has the same key (ours).

@@ -40,6 +40,7 @@ pub(crate) fn shop(routes: usize, callers: Callers) -> Snapshot {
         protocol: ListenerProtocol::Http,
         hostname: None,
         tls: None,
+        client_certificate: None,
     };
     snapshot.listeners.insert(LISTENER.into(), listener);
     let endpoints = vec![Endpoint { host: "127.0.0.1".into(), port: 9000 }];

@@ -173,7 +173,11 @@ pub async fn request(
 ///
 /// # Errors
 /// When no answer was received in full.
-pub async fn smallest(http: &reqwest::Client, caller: &Caller, port: u16) -> anyhow::Result<(String, Answer)> {
+pub async fn smallest(
+    http: &reqwest::Client,
+    caller: &Caller,
+    port: u16,
+) -> anyhow::Result<(String, Answer)> {
     send(http.get(format!("http://127.0.0.1:{port}/bytes/1")), caller).await
 }
 

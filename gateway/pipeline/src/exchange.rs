@@ -257,6 +257,11 @@ impl Exchange {
         &self.prepared
     }
 
+    /// Place of its listener among the snapshot's, in the order of their keys.
+    pub fn listener(&self) -> Option<usize> {
+        self.listener.map(|at| at as usize)
+    }
+
     /// Hands over the slots that want the lease task's attention. Call after `begin`, `resume`, and bytes.
     pub fn nudges(&mut self, nudge: &mut dyn FnMut(&Arc<Slot>)) {
         self.admission.nudges(nudge);

@@ -11,8 +11,8 @@ use gateway_pipeline::Prepared;
 use gateway_snapshot::{Listener, Settings, Snapshot};
 use rustls::sign::CertifiedKey;
 
-use crate::listen::{CertificateTable, HeadLimits, Limits, PortId, Wanted, certified_key};
-use crate::upstream::{Interner, Upstreams};
+use crate::listen::{Callers, CertificateTable, HeadLimits, Limits, PortId, Wanted, certified_key};
+use crate::upstream::{ClientCertificate, Interner, Upstreams};
 
 /// What is served.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) upstreams: Upstreams,
     /// Of connections and heads.
     pub(crate) limits: Limits,
+    /// What is shown to backends, in the order of the pipeline's listeners.
+    client_certificates: Vec<Option<Arc<ClientCertificate>>>,
     /// As in the snapshot.
     pub(crate) settings: Settings,
     /// As in the snapshot.
@@ -68,12 +70,16 @@ impl Config {
         let backends = snapshot.backends.iter().map(|(key, backend)| (key.as_str(), backend));
         let upstreams = Upstreams::new(backends, previous.map(|previous| &previous.upstreams), intern)
             .map_err(|problems| errors.extend(problems.iter().map(ToString::to_string)));
-        let (Ok(ports), Ok(prepared), Ok(upstreams)) = (ports, prepared, upstreams) else {
+        let client_certificates = client_certificates(snapshot).map_err(|problems| errors.extend(problems));
+        let (Ok(ports), Ok(prepared), Ok(upstreams), Ok(client_certificates)) =
+            (ports, prepared, upstreams, client_certificates)
+        else {
             return Err(errors);
         };
         let config = Self {
             prepared: Arc::new(prepared),
             upstreams,
+            client_certificates,
             limits: limits(&snapshot.settings),
             settings: snapshot.settings.clone(),
             version: snapshot.version.clone(),
@@ -81,6 +87,29 @@ impl Config {
         };
         Ok((config, ports))
     }
+
+    /// What the Gateway of a listener shows to backends.
+    pub(crate) fn client_certificate(&self, listener: Option<usize>) -> Option<&Arc<ClientCertificate>> {
+        self.client_certificates.get(listener?)?.as_ref()
+    }
+}
+
+/// Of each listener, in the order of their keys.
+fn client_certificates(snapshot: &Snapshot) -> Result<Vec<Option<Arc<ClientCertificate>>>, Vec<String>> {
+    let mut errors = Vec::new();
+    let mut known: BTreeMap<&str, Arc<ClientCertificate>> = BTreeMap::new();
+    for key in snapshot.listeners.values().filter_map(|listener| listener.client_certificate.as_deref()) {
+        let Some(certificate) = snapshot.certificates.get(key).filter(|_| !known.contains_key(key)) else {
+            continue;
+        };
+        match ClientCertificate::new(certificate) {
+            Ok(certificate) => _ = known.insert(key, Arc::new(certificate)),
+            Err(error) => errors.push(format!("certificate {key}: {error}")),
+        }
+    }
+    let of = |listener: &Listener| known.get(listener.client_certificate.as_deref()?).cloned();
+    let all = snapshot.listeners.values().map(of).collect();
+    if errors.is_empty() { Ok(all) } else { Err(errors) }
 }
 
 /// The ports that `snapshot` wants.
@@ -149,9 +178,14 @@ fn wanted(
             continue;
         }
         let certificates = listener.tls.is_some().then(|| table(snapshot, &listeners, keys));
+        let callers = listener.tls.as_ref().and_then(|tls| tls.callers.as_ref()).map(Callers::new);
+        let callers = callers.transpose().unwrap_or_else(|error| {
+            errors.push(format!("listener {first}: certificates of callers: {error}"));
+            None
+        });
         let socket_port = port_map.get(&listener.port).copied().unwrap_or(listener.port);
         let listeners = listeners.iter().map(|(key, _)| (*key).clone()).collect();
-        ports.insert(id, Wanted { socket_port, certificates, listeners });
+        ports.insert(id, Wanted { socket_port, certificates, callers, listeners });
     }
     ports
 }

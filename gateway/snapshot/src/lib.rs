@@ -29,7 +29,9 @@ pub use consumer::{Consumer, Credential, Plan, Product, Rate, Stage, Subscriptio
 pub use diff::Diff;
 pub use filter::{Cors, DirectResponse, Filter, HeaderEdit, Mirror, PathRewrite, Redirect, Rewrite};
 pub use lint::{Finding, lint};
-pub use listener::{Certificate, Listener, ListenerProtocol, ListenerTls};
+pub use listener::{
+    CallerCertificateMode, CallerCertificates, Certificate, Listener, ListenerProtocol, ListenerTls,
+};
 pub use pattern::{REGEX_SIZE_LIMIT, REGEX_TOTAL_LIMIT, regex_cost, regex_of};
 pub use policy::{ApiKeySource, AuthPolicy, Dimension, QuotaPolicy, RateLimitPolicy};
 pub use route::{

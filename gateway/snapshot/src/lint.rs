@@ -1,7 +1,7 @@
 //! Broken invariants of a snapshot. The compiler never makes one; the operator asks before publishing and
 //! the gateway before swapping, so that a bug or a damaged file is refused by name instead of being served.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use gateway_quota::rate::Rate;
@@ -109,12 +109,19 @@ impl Report<'_> {
     }
 
     fn listeners(&mut self) {
+        let mut ports = BTreeMap::new();
         for (key, listener) in &self.snapshot.listeners {
             let object = format!("listener {key}");
             if (listener.protocol == ListenerProtocol::Https) != listener.tls.is_some() {
                 self.add(&object, "protocol and tls do not agree");
             }
-            for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+            if let Some(tls) = listener.tls.as_ref().filter(|_| listener.port != 0)
+                && *ports.entry(listener.port).or_insert(&tls.callers) != &tls.callers
+            {
+                self.add(&object, "other certificates of callers than its port's first listener");
+            }
+            let shown = listener.tls.iter().flat_map(|tls| &tls.certificates);
+            for certificate in shown.chain(&listener.client_certificate) {
                 if !self.snapshot.certificates.contains_key(certificate) {
                     self.add(&object, format!("certificate {certificate} is missing"));
                 }

@@ -20,6 +20,9 @@ pub struct Listener {
     pub hostname: Option<Hostname>,
     /// Present exactly when the protocol is HTTPS.
     pub tls: Option<ListenerTls>,
+    /// What its Gateway shows to backends over TLS that ask for a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<Key>,
 }
 
 /// What a listener speaks downstream; HTTP/2 is negotiated in both cases.
@@ -38,6 +41,29 @@ pub enum ListenerProtocol {
 pub struct ListenerTls {
     /// Certificates in order of preference; the first that fits the server name is served.
     pub certificates: Vec<Key>,
+    /// Certificates that callers show; absent: none is asked for. Equal on all listeners of a port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callers: Option<CallerCertificates>,
+}
+
+/// Certificates that callers show in the handshake (GEP-91).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallerCertificates {
+    /// PEM bundle of the authorities that issue them.
+    pub ca: String,
+    /// Whether a connection needs one.
+    pub mode: CallerCertificateMode,
+}
+
+/// Which connections are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallerCertificateMode {
+    /// Only those with a certificate that one of the authorities has issued.
+    Valid,
+    /// All, whatever they show.
+    Any,
 }
 
 /// A certificate chain and its private key, checked to belong together.

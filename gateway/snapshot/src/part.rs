@@ -17,8 +17,10 @@ impl Snapshot {
         };
         let routes: BTreeMap<Key, Route> =
             self.routes.iter().filter_map(|(key, route)| Some((key.clone(), attached(route)?))).collect();
-        let certificates: BTreeSet<&Key> =
-            listeners.values().flat_map(|listener| &listener.tls).flat_map(|tls| &tls.certificates).collect();
+        let certificates: BTreeSet<&Key> = listeners
+            .values()
+            .flat_map(|l| l.tls.iter().flat_map(|tls| &tls.certificates).chain(&l.client_certificate))
+            .collect();
         let used = Used::by(&routes);
         let subscriptions = only(&self.subscriptions, |_, entry| used.products.contains(&entry.product));
         let plans: BTreeSet<&Key> = subscriptions.values().map(|entry| &entry.plan).collect();

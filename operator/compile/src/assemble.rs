@@ -126,8 +126,7 @@ fn used(derived: &Derived<'_, '_>, snapshot: &mut Snapshot) {
     let certificates: BTreeSet<&Key> = snapshot
         .listeners
         .values()
-        .flat_map(|listener| &listener.tls)
-        .flat_map(|tls| &tls.certificates)
+        .flat_map(|l| l.tls.iter().flat_map(|tls| &tls.certificates).chain(&l.client_certificate))
         .collect();
     let found = certificates
         .into_iter()

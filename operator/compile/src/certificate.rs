@@ -20,7 +20,7 @@ pub(crate) enum PairError {
     NotText,
     #[error("`tls.key` holds no PEM private key (PKCS#8, PKCS#1 or SEC1)")]
     NoKey,
-    #[error("the first certificate in `tls.crt` does not parse as X.509")]
+    #[error("a certificate in `tls.crt` does not parse as X.509")]
     BadCertificate,
     #[error(
         "the private key in `tls.key` is of a kind that cannot be served; use RSA (2048 or more), ECDSA or Ed25519"
@@ -39,6 +39,9 @@ pub(crate) fn pair(chain: &[u8], key: &[u8]) -> Result<Certificate, PairError> {
         .map_err(|_| PairError::NoCertificate)?;
     let leaf = certificates.first().ok_or(PairError::NoCertificate)?.clone();
     let private = PrivateKeyDer::from_pem_slice(key).map_err(|_| PairError::NoKey)?;
+    if !certificates.iter().all(|der| parses(der)) {
+        return Err(PairError::BadCertificate);
+    }
     let (names, serial, not_after) = describe(&leaf)?;
     check_match(certificates, &private)?;
     let text = |bytes: &[u8], error| String::from_utf8(bytes.to_vec()).map_err(|_| error);
@@ -81,11 +84,18 @@ fn describe(leaf: &[u8]) -> Result<(Vec<String>, String, i64), PairError> {
     Ok((names, hex::encode(parsed.raw_serial()), parsed.validity().not_after.timestamp()))
 }
 
-/// Whether `bundle` is text that holds at least one PEM certificate, and nothing that fails to parse as one.
+fn parses(der: &[u8]) -> bool {
+    X509Certificate::from_der(der).is_ok_and(|(rest, _)| rest.is_empty())
+}
+
+/// Whether `bundle` is text that holds at least one PEM certificate, and none that no chain can end at.
 pub(crate) fn is_bundle(bundle: &str) -> bool {
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bundle.as_bytes()).collect();
-    parsed.is_ok_and(|certificates: Vec<CertificateDer<'_>>| {
-        !certificates.is_empty() && certificates.iter().all(|der| X509Certificate::from_der(der).is_ok())
+    let anchors = |der: &CertificateDer<'static>| {
+        parses(der) && rustls::RootCertStore::empty().add(der.clone()).is_ok()
+    };
+    parsed.is_ok_and(|certificates: Vec<CertificateDer<'static>>| {
+        !certificates.is_empty() && certificates.iter().all(anchors)
     })
 }
 

@@ -11,6 +11,7 @@
 mod alert;
 mod assemble;
 mod backend;
+mod ca_bundle;
 mod certificate;
 mod charges;
 mod check;

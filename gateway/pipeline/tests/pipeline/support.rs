@@ -45,7 +45,8 @@ pub(crate) fn listener(snapshot: &mut Snapshot, name: &str, port: u16, hostname:
         port,
         protocol: if https { ListenerProtocol::Https } else { ListenerProtocol::Http },
         hostname: hostname.map(str::to_owned),
-        tls: https.then(|| gateway_snapshot::ListenerTls { certificates: vec![] }),
+        tls: https.then(|| gateway_snapshot::ListenerTls { certificates: vec![], callers: None }),
+        client_certificate: None,
     };
     snapshot.listeners.insert(key.clone(), listener);
     key

@@ -17,7 +17,7 @@ use crate::in_flight::Running;
 use crate::listen::Connection;
 use crate::shared::Shared;
 use crate::telemetry::Trace;
-use crate::upstream::{Backend, InUse};
+use crate::upstream::{Backend, ClientCertificate, InUse};
 
 /// One request.
 pub(crate) struct Context {
@@ -77,6 +77,8 @@ pub(crate) struct Attempts {
     pub(crate) failed: Vec<SocketAddr>,
     /// The backend of all attempts.
     pub(crate) backend: Option<Arc<Backend>>,
+    /// Shown to a backend that asks for it.
+    pub(crate) certificate: Option<Arc<ClientCertificate>>,
     /// The endpoint of the present attempt.
     pub(crate) endpoint: Option<InUse>,
     /// When the whole request must have its answer.

@@ -72,12 +72,13 @@ pub(crate) fn plan(ctx: &mut Context) {
     let Some(plan) = exchange.plan() else { return };
     let backend = |index: usize| ctx.config.upstreams.get(index).cloned();
     ctx.attempts.backend = backend(plan.backend.index());
+    ctx.attempts.certificate = ctx.config.client_certificate(exchange.listener()).cloned();
     let tunnel = ctx.facts.as_ref().is_some_and(|facts| facts.upgrade);
     // A tunnel lives as long as both sides want.
     ctx.attempts.deadline = plan.timeouts.request.filter(|_| !tunnel).map(|timeout| ctx.start.at + timeout);
     if !tunnel {
         let mirrors = exchange.mirrors().filter_map(|mirror| backend(mirror.index()));
-        ctx.copies = mirror::Copies::to(mirrors.collect());
+        ctx.copies = mirror::Copies::to(mirrors.collect(), ctx.attempts.certificate.clone());
     }
 }
 

@@ -18,7 +18,7 @@ use pingora_http::RequestHeader;
 use tokio::sync::Semaphore;
 
 use crate::shared::Shared;
-use crate::upstream::Backend;
+use crate::upstream::{Backend, ClientCertificate};
 
 /// Longest body that is copied.
 const LARGEST: usize = 1 << 20;
@@ -33,6 +33,7 @@ const IDLE: Duration = Duration::from_secs(50);
 #[derive(Debug, Default)]
 pub(crate) struct Copies {
     targets: Vec<Arc<Backend>>,
+    certificate: Option<Arc<ClientCertificate>>,
     head: Option<Head>,
     body: BytesMut,
     too_large: bool,
@@ -46,9 +47,9 @@ struct Head {
 }
 
 impl Copies {
-    /// Copies for `targets`.
-    pub(crate) fn to(targets: Vec<Arc<Backend>>) -> Self {
-        Self { targets, ..Self::default() }
+    /// Copies for `targets`; `certificate` is shown to those that ask for it.
+    pub(crate) fn to(targets: Vec<Arc<Backend>>, certificate: Option<Arc<ClientCertificate>>) -> Self {
+        Self { targets, certificate, ..Self::default() }
     }
 
     /// Whether a copy is wanted.
@@ -103,8 +104,9 @@ impl Copies {
             };
             shared.metrics.mirrored.inc();
             let (head, body, shared) = (Arc::clone(&head), body.clone(), Arc::clone(shared));
+            let certificate = self.certificate.clone();
             tokio::spawn(async move {
-                deliver(&backend, &head, body, &shared).await;
+                deliver(&backend, certificate.as_deref(), &head, body, &shared).await;
                 drop(place);
             });
         }
@@ -112,10 +114,16 @@ impl Copies {
 }
 
 /// One copy to one endpoint of `backend`.
-async fn deliver(backend: &Arc<Backend>, head: &Head, body: Bytes, shared: &Shared) {
+async fn deliver(
+    backend: &Arc<Backend>,
+    certificate: Option<&ClientCertificate>,
+    head: &Head,
+    body: Bytes,
+    shared: &Shared,
+) {
     backend.ready().await;
     let Some(endpoint) = backend.pool.choose(shared.clock.mono_ms(), &[]) else { return };
-    let peer = backend.peer(&endpoint, PATIENCE, Some(PATIENCE), false);
+    let peer = backend.peer(&endpoint, PATIENCE, Some(PATIENCE), false, certificate);
     match tokio::time::timeout(PATIENCE, exchange(&peer, backend.is_secure(), head, body)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(backend = backend.key, %error, "a mirror did not take a copy"),

@@ -6,6 +6,7 @@
 
 mod accept;
 mod body;
+mod callers;
 mod connection;
 mod fault;
 mod frames;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use accept::Open;
+pub(crate) use callers::Callers;
 pub(crate) use connection::{Connection, PortId};
 pub(crate) use fault::Fault;
 pub(crate) use head::{HeadLimits, Sketch};

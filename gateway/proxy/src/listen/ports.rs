@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, Port};
+use super::callers::Callers;
 use super::connection::PortId;
 use super::tls::{CertificateTable, Certificates, server_config};
 use super::{Application, Server};
@@ -27,6 +28,8 @@ pub(crate) struct Wanted {
     pub(crate) socket_port: u16,
     /// Present: TLS with these certificates.
     pub(crate) certificates: Option<CertificateTable>,
+    /// Present: certificates of callers.
+    pub(crate) callers: Option<Callers>,
     /// Keys of the listeners that share it.
     pub(crate) listeners: Vec<String>,
 }
@@ -58,6 +61,7 @@ struct Bound {
     local: SocketAddr,
     port: Arc<Port>,
     certificates: Arc<Certificates>,
+    callers: Option<Callers>,
     stop: CancellationToken,
 }
 
@@ -78,8 +82,8 @@ impl<A: Application> Ports<A> {
         });
         let mut errors = Vec::new();
         for (id, wanted) in wanted {
-            if let Some(bound) = self.bound.get(&id) {
-                bound.serve(wanted.certificates);
+            if let Some(bound) = self.bound.get_mut(&id) {
+                bound.serve(wanted.certificates, wanted.callers);
                 continue;
             }
             match self.bind(&id, wanted.socket_port) {
@@ -119,14 +123,15 @@ impl<A: Application> Ports<A> {
         let local = listener.local_addr().unwrap_or(fallback);
         let seen = Some(id.number()).filter(|port| self.forwarded && *port != 0);
         let port = Arc::new(Port { id: id.clone(), seen, tls: ArcSwapOption::empty() });
-        let bound = Bound {
+        let mut bound = Bound {
             socket_port: wanted.socket_port,
             local,
             port: Arc::clone(&port),
             certificates: Arc::default(),
+            callers: None,
             stop: CancellationToken::new(),
         };
-        bound.serve(wanted.certificates);
+        bound.serve(wanted.certificates, wanted.callers);
         tokio::spawn(accept::run(listener, port, Arc::clone(&self.server), bound.stop.clone()));
         self.bound.insert(id, bound);
     }
@@ -151,12 +156,14 @@ impl<A: Application> Ports<A> {
 }
 
 impl Bound {
-    fn serve(&self, certificates: Option<CertificateTable>) {
+    fn serve(&mut self, certificates: Option<CertificateTable>, callers: Option<Callers>) {
         let Some(table) = certificates else { return self.port.tls.store(None) };
         self.certificates.replace(table);
-        // One configuration for the port's life: it holds the sessions that callers may resume.
-        if self.port.tls.load().is_none() {
-            self.port.tls.store(Some(server_config(Arc::clone(&self.certificates))));
+        // A configuration holds the sessions that callers may resume, so it stays as long as it can. With another
+        // demand on them nothing is resumed.
+        if self.port.tls.load().is_none() || self.callers != callers {
+            self.port.tls.store(Some(server_config(Arc::clone(&self.certificates), callers.as_ref())));
+            self.callers = callers;
         }
     }
 }

@@ -16,6 +16,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::callers::Callers;
+
 /// A certificate that cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
@@ -25,6 +27,9 @@ pub(crate) enum TlsError {
     /// The key is not PEM of a known form.
     #[error("the key is not a PEM private key (PKCS#8, PKCS#1 or SEC1)")]
     Key,
+    /// Nothing to verify callers against.
+    #[error("the bundle of authorities holds no PEM certificate that can be trusted")]
+    Bundle,
     /// They do not belong together, or the key's kind is unknown.
     #[error("the key cannot be used with the chain: {0}")]
     Pair(#[from] rustls::Error),
@@ -111,12 +116,15 @@ impl ResolvesServerCert for Certificates {
 }
 
 /// A port's configuration: TLS 1.2 and 1.3, HTTP/2 preferred.
-pub(crate) fn server_config(certificates: Arc<Certificates>) -> Arc<ServerConfig> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+pub(crate) fn server_config(certificates: Arc<Certificates>, callers: Option<&Callers>) -> Arc<ServerConfig> {
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .expect("the provider offers suites of both versions")
-        .with_no_client_auth()
-        .with_cert_resolver(certificates);
+        .expect("the provider offers suites of both versions");
+    let builder = match callers {
+        None => builder.with_no_client_auth(),
+        Some(callers) => builder.with_client_cert_verifier(callers.verifier()),
+    };
+    let mut config = builder.with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Arc::new(config)
 }

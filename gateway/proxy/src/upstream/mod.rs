@@ -5,6 +5,7 @@
 
 mod dns;
 mod endpoint;
+mod identity;
 mod names;
 mod pool;
 mod tls;
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 
 use tunnel::Tunnel;
 
+pub(crate) use identity::ClientCertificate;
 pub(crate) use pool::{InUse, Pool};
 pub(crate) use tls::{UpstreamTls, UpstreamTlsError};
 
@@ -147,20 +149,24 @@ impl Backend {
         self.tls.is_some()
     }
 
-    /// A peer for an attempt on `endpoint`; `tunnel`: for a request that asks for another protocol.
+    /// A peer for an attempt on `endpoint`; `tunnel`: for a request that asks for another protocol. `certificate` is
+    /// shown to a backend over TLS that asks for one.
     pub(crate) fn peer(
         &self,
         endpoint: &InUse,
         connect: Duration,
         read: Option<Duration>,
         tunnel: bool,
+        certificate: Option<&ClientCertificate>,
     ) -> Box<HttpPeer> {
+        let certificate = certificate.filter(|_| self.tls.is_some());
         let server_name = self.tls.as_ref().map(|tls| tls.server_name.clone()).unwrap_or_default();
         let mut peer = HttpPeer::new(endpoint.address, self.tls.is_some(), server_name);
         // Connections are shared by address: not between protocols, and not between demands on TLS.
         let mut group = self.tls.as_ref().map_or(0, |tls| tls.group);
+        group ^= certificate.map_or(0, |certificate| certificate.group);
         if let Some(names) = self.tls.as_ref().and_then(|tls| tls.names.as_ref()) {
-            group ^= names.place(&mut peer, endpoint.address, self.protocol, tunnel);
+            group ^= names.place(&mut peer, endpoint.address, self.protocol, tunnel, certificate);
         } else if tunnel {
             peer.options.custom_l4 = Some(Arc::new(Tunnel(endpoint.address)));
         }
@@ -170,6 +176,7 @@ impl Backend {
         };
         if let Some(tls) = &self.tls {
             peer.options.ca.clone_from(&tls.ca);
+            peer.client_cert_key = certificate.map(|certificate| Arc::clone(&certificate.pair));
         }
         let h2 = u64::from(self.protocol != BackendProtocol::Http1);
         peer.group_key = group << 2 | u64::from(tunnel) << 1 | h2;

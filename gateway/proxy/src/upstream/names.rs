@@ -15,7 +15,7 @@ use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::upstreams::peer::{HttpPeer, Scheme};
-use pingora_error::{ErrorType, OrErr, Result};
+use pingora_error::{Error, ErrorType, OrErr, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -26,18 +26,23 @@ use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use x509_parser::extensions::GeneralName;
 
+use super::identity::ClientCertificate;
 use super::tls::{UpstreamTlsError, certificates};
 use super::tunnel::{connect, patient};
 use crate::listen::provider;
 
 /// Bytes that the copy holds in each direction.
 const BUFFER: usize = 16 * 1024;
+/// Names of protocols in a handshake (RFC 7301).
+const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
 
 /// A checked demand; cheap to copy.
 #[derive(Clone)]
 pub(crate) struct Names {
     http1: TlsConnector,
     http2: TlsConnector,
+    verifier: Arc<AnyName>,
     server_name: ServerName<'static>,
 }
 
@@ -54,17 +59,10 @@ impl Names {
             .map_err(|error| UpstreamTlsError::Client(error.to_string()))?;
         let names = tls.subject_alt_names.iter().map(|name| Wanted::new(name)).collect();
         let verifier = Arc::new(AnyName { roots: roots(&tls.ca)?, names, provider: provider() });
-        let connector = |protocol: &[u8]| -> Result<TlsConnector, UpstreamTlsError> {
-            let mut config = ClientConfig::builder_with_provider(provider())
-                .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-                .map_err(|error| UpstreamTlsError::Client(error.to_string()))?
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::<AnyName>::clone(&verifier))
-                .with_no_client_auth();
-            config.alpn_protocols = vec![protocol.to_vec()];
-            Ok(TlsConnector::from(Arc::new(config)))
+        let without = |protocol| {
+            connector(&verifier, protocol, None).map_err(|error| UpstreamTlsError::Client(error.to_string()))
         };
-        Ok(Self { http1: connector(b"http/1.1")?, http2: connector(b"h2")?, server_name })
+        Ok(Self { http1: without(HTTP1)?, http2: without(HTTP2)?, verifier, server_name })
     }
 
     /// Makes `peer`, which pingora is to take for a plain one, connect to `address` in our way. Returns what tells
@@ -76,12 +74,17 @@ impl Names {
         address: SocketAddr,
         protocol: BackendProtocol,
         tunnel: bool,
+        certificate: Option<&ClientCertificate>,
     ) -> u64 {
-        let tls = match protocol {
-            BackendProtocol::Http1 => &self.http1,
-            BackendProtocol::H2 | BackendProtocol::H2c => &self.http2,
+        let (usual, protocol) = match protocol {
+            BackendProtocol::Http1 => (&self.http1, HTTP1),
+            BackendProtocol::H2 | BackendProtocol::H2c => (&self.http2, HTTP2),
         };
-        let (tls, server_name) = (tls.clone(), self.server_name.clone());
+        let tls = match certificate {
+            None => Ok(usual.clone()),
+            Some(_) => connector(&self.verifier, protocol, certificate),
+        };
+        let server_name = self.server_name.clone();
         peer.options.custom_l4 = Some(Arc::new(Connector { tls, server_name, address, tunnel }));
         peer.scheme = Scheme::HTTP;
         peer._address = PeerAddress::Inet((Ipv4Addr::UNSPECIFIED, address.port()).into());
@@ -89,6 +92,24 @@ impl Names {
         address.hash(&mut hasher);
         hasher.finish()
     }
+}
+
+/// A client that speaks `protocol` and shows `certificate`.
+fn connector(
+    verifier: &Arc<AnyName>,
+    protocol: &[u8],
+    certificate: Option<&ClientCertificate>,
+) -> std::result::Result<TlsConnector, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::<AnyName>::clone(verifier));
+    let mut config = match certificate {
+        None => builder.with_no_client_auth(),
+        Some(certificate) => builder.with_client_auth_cert(certificate.chain.clone(), certificate.key())?,
+    };
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// The bundle's certificates, or the system's.
@@ -105,7 +126,7 @@ fn roots(pem: &str) -> Result<RootCertStore, UpstreamTlsError> {
 }
 
 struct Connector {
-    tls: TlsConnector,
+    tls: std::result::Result<TlsConnector, rustls::Error>,
     server_name: ServerName<'static>,
     address: SocketAddr,
     /// For a request that asks for another protocol.
@@ -122,8 +143,10 @@ impl std::fmt::Debug for Connector {
 impl L4Connect for Connector {
     async fn connect(&self, _peer: &PeerAddress) -> Result<Stream> {
         let socket = connect(self.address).await?;
-        let mut secure = self
-            .tls
+        let tls = self.tls.as_ref().map_err(|error| {
+            Error::because(ErrorType::InvalidCert, "the client certificate cannot be used", error.clone())
+        })?;
+        let mut secure = tls
             .connect(self.server_name.clone(), socket)
             .await
             .or_err(ErrorType::TLSHandshakeFailure, "the handshake failed")?;

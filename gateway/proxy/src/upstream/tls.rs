@@ -20,6 +20,9 @@ pub(crate) enum UpstreamTlsError {
     /// A certificate of the bundle is damaged.
     #[error("the CA bundle holds a certificate that cannot be parsed")]
     Certificate,
+    /// Of a certificate that is shown to backends.
+    #[error("the key is not a PEM private key (PKCS#8, PKCS#1 or SEC1)")]
+    Key,
     /// A client for them cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Client(String),
@@ -72,11 +75,16 @@ fn bundle(pem: &str) -> Result<Arc<CaType>, UpstreamTlsError> {
 }
 
 fn root(der: &CertificateDer<'static>) -> Result<WrappedX509, UpstreamTlsError> {
+    rustls::RootCertStore::empty().add(der.clone()).map_err(|_| UpstreamTlsError::Certificate)?;
+    wrapped(der)
+}
+
+/// A certificate in the form pingora takes it.
+pub(super) fn wrapped(der: &CertificateDer<'static>) -> Result<WrappedX509, UpstreamTlsError> {
     // pingora's parser panics on what it cannot parse.
     let (rest, _) = x509_parser::parse_x509_certificate(der).map_err(|_| UpstreamTlsError::Certificate)?;
     if !rest.is_empty() {
         return Err(UpstreamTlsError::Certificate);
     }
-    rustls::RootCertStore::empty().add(der.clone()).map_err(|_| UpstreamTlsError::Certificate)?;
     Ok(WrappedX509::new(der.to_vec(), parse_x509))
 }

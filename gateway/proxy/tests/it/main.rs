@@ -14,6 +14,7 @@ mod edges;
 mod framing;
 mod hostile;
 mod life;
+mod mutual;
 mod proxying;
 mod reload;
 mod telemetry;

@@ -31,7 +31,10 @@ impl Build {
     /// A TLS listener on a free port with these certificates.
     pub(crate) fn secure(mut self, certificates: &[(&str, Certificate)]) -> Self {
         let keys = certificates.iter().map(|(key, _)| (*key).to_owned()).collect();
-        self.0.listeners.insert(SECURE.into(), listener("secure", Some(ListenerTls { certificates: keys })));
+        self.0.listeners.insert(
+            SECURE.into(),
+            listener("secure", Some(ListenerTls { certificates: keys, callers: None })),
+        );
         for (key, certificate) in certificates {
             self.0.certificates.insert((*key).into(), certificate.clone());
         }
@@ -83,7 +86,15 @@ pub(crate) fn to(backend: &str) -> BackendChoice {
 
 fn listener(name: &str, tls: Option<ListenerTls>) -> Listener {
     let protocol = if tls.is_some() { ListenerProtocol::Https } else { ListenerProtocol::Http };
-    Listener { gateway: "shop/web".into(), name: name.into(), port: 0, protocol, hostname: None, tls }
+    Listener {
+        gateway: "shop/web".into(),
+        name: name.into(),
+        port: 0,
+        protocol,
+        hostname: None,
+        tls,
+        client_certificate: None,
+    }
 }
 
 /// The same with a URI among its names.

@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,7 +32,7 @@ use crate::upstream::Upstream;
 
 /// An upstream that speaks HTTP/1 and HTTP/2 over TLS, and says `secure`.
 #[derive(Clone, Default)]
-struct Secure {
+pub(crate) struct Secure {
     /// Version, authority and body of what came.
     seen: Arc<Mutex<Vec<String>>>,
     connections: Arc<AtomicUsize>,
@@ -39,7 +40,15 @@ struct Secure {
 
 impl Secure {
     async fn start(certificate: &Certificate) -> (Self, SocketAddr) {
-        let acceptor = acceptor(certificate, &[b"h2", b"http/1.1"]);
+        Self::start_for(certificate, None).await
+    }
+
+    /// It takes only callers whose certificate `callers` has issued.
+    pub(crate) async fn start_for(
+        certificate: &Certificate,
+        callers: Option<&Certificate>,
+    ) -> (Self, SocketAddr) {
+        let acceptor = acceptor(certificate, callers, &[b"h2", b"http/1.1"]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let upstream = Self::default();
@@ -77,29 +86,44 @@ impl Secure {
     }
 }
 
-fn acceptor(certificate: &Certificate, protocols: &[&[u8]]) -> TlsAcceptor {
-    let chain = CertificateDer::pem_slice_iter(certificate.chain.as_bytes());
-    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
-    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+fn acceptor(certificate: &Certificate, callers: Option<&Certificate>, protocols: &[&[u8]]) -> TlsAcceptor {
+    let (chain, key) = pair(certificate);
+    let builder = rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain.map(Result::unwrap).collect(), key)
         .unwrap();
+    let verifier =
+        |ca| WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)), provider()).build().unwrap();
+    let builder = match callers {
+        None => builder.with_no_client_auth(),
+        Some(ca) => builder.with_client_cert_verifier(verifier(ca)),
+    };
+    let mut config = builder.with_single_cert(chain, key).unwrap();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     TlsAcceptor::from(Arc::new(config))
+}
+
+fn pair(certificate: &Certificate) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let chain = CertificateDer::pem_slice_iter(certificate.chain.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
+    (chain.map(Result::unwrap).collect(), key)
+}
+
+fn roots(ca: &Certificate) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    pair(ca).0.into_iter().for_each(|certificate| roots.add(certificate).unwrap());
+    roots
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-fn backend(address: SocketAddr, protocol: BackendProtocol, tls: BackendTls) -> Backend {
+pub(crate) fn backend(address: SocketAddr, protocol: BackendProtocol, tls: BackendTls) -> Backend {
     let endpoints = vec![Endpoint { host: address.ip().to_string(), port: address.port() }];
     Backend { endpoints, protocol, tls: Some(tls) }
 }
 
-fn demand(name: &str, ca: &str, names: &[&str]) -> BackendTls {
+pub(crate) fn demand(name: &str, ca: &str, names: &[&str]) -> BackendTls {
     let subject_alt_names = names.iter().map(ToString::to_string).collect();
     BackendTls { server_name: name.into(), ca: ca.into(), subject_alt_names }
 }
@@ -201,7 +225,7 @@ async fn mirrors_take_their_copies_over_tls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn websockets_go_over_tls() {
     let certificate = certificate(&["up.example"]);
-    let acceptor = acceptor(&certificate, &[b"http/1.1"]);
+    let acceptor = acceptor(&certificate, None, &[b"http/1.1"]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -243,22 +267,32 @@ async fn connect(
     name: &str,
     version: &'static SupportedProtocolVersion,
 ) -> TlsStream<TcpStream> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca.chain.as_bytes()) {
-        roots.add(certificate.unwrap()).unwrap();
-    }
-    let config = ClientConfig::builder_with_provider(provider())
+    connect_as(address, None, ca, name, version).await.unwrap()
+}
+
+/// The same, with a certificate of the caller's own to show.
+pub(crate) async fn connect_as(
+    address: SocketAddr,
+    caller: Option<&Certificate>,
+    ca: &Certificate,
+    name: &str,
+    version: &'static SupportedProtocolVersion,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[version])
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots(ca));
+    let config = match caller.map(pair) {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
+    };
     let socket = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()
+    TlsConnector::from(Arc::new(config)).connect(name, socket).await
 }
 
 /// One request and its answer, after which the connection ends.
-async fn ask(stream: &mut TlsStream<TcpStream>, host: &str) -> String {
+pub(crate) async fn ask(stream: &mut TlsStream<TcpStream>, host: &str) -> String {
     let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -289,7 +323,7 @@ async fn listeners_of_one_port_are_told_apart_by_host() {
     let plain: Listener = build.0.listeners[PLAIN].clone();
     for (key, hostname, certificate) in [("exact", "a.example", &exact), ("wild", "*.b.example", &wild)] {
         build.0.certificates.insert(key.into(), certificate.clone());
-        let tls = Some(ListenerTls { certificates: vec![key.into()] });
+        let tls = Some(ListenerTls { certificates: vec![key.into()], callers: None });
         let hostname = Some(hostname.to_owned());
         let protocol = gateway_snapshot::ListenerProtocol::Https;
         let listener = Listener { name: key.into(), port: 443, hostname, tls, protocol, ..plain.clone() };

@@ -23,6 +23,7 @@ fn listener() -> impl Strategy<Value = Listener> {
         protocol: ListenerProtocol::Http,
         hostname,
         tls: None,
+        client_certificate: None,
     })
 }
 

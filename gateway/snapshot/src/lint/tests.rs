@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
-    Attachment, Backend, BackendChoice, BackendProtocol, Certificate, Listener, ListenerTls, Match, Mirror,
-    PathMatch, Plan, RateLimitPolicy, Retry, Subscription, SubscriptionState,
+    Attachment, Backend, BackendChoice, BackendProtocol, CallerCertificateMode, CallerCertificates,
+    Certificate, Listener, ListenerTls, Match, Mirror, PathMatch, Plan, RateLimitPolicy, Retry, Subscription,
+    SubscriptionState,
 };
 
 fn sound() -> Snapshot {
@@ -22,7 +23,8 @@ fn sound() -> Snapshot {
             port: 443,
             protocol: ListenerProtocol::Https,
             hostname: None,
-            tls: Some(ListenerTls { certificates: vec!["shop/tls".into()] }),
+            tls: Some(ListenerTls { certificates: vec!["shop/tls".into()], callers: None }),
+            client_certificate: None,
         },
     );
     let rule = Rule {
@@ -52,6 +54,10 @@ fn sound() -> Snapshot {
     snapshot
 }
 
+fn listener(snapshot: &mut Snapshot) -> &mut Listener {
+    snapshot.listeners.get_mut("shop/web/https").unwrap()
+}
+
 fn rule(snapshot: &mut Snapshot) -> &mut Rule {
     &mut snapshot.routes.get_mut("httproute/shop/orders").unwrap().rules[0]
 }
@@ -65,10 +71,23 @@ fn a_sound_snapshot_has_no_finding() {
 #[test]
 fn each_broken_invariant_is_found_by_name() {
     type Break = fn(&mut Snapshot);
-    let table: [(Break, &str); 15] = [
+    let table: [(Break, &str); 17] = [
         (|s| s.format = 7, "snapshot: format is 7"),
         (|s| s.settings.max_headers = 0, "settings: max_headers is 0"),
         (|s| s.certificates.clear(), "listener shop/web/https: certificate shop/tls is missing"),
+        (
+            |s| listener(s).client_certificate = Some("shop/none".into()),
+            "listener shop/web/https: certificate shop/none is missing",
+        ),
+        (
+            |s| {
+                let mut second = listener(s).clone();
+                let mode = CallerCertificateMode::Any;
+                second.tls.as_mut().unwrap().callers = Some(CallerCertificates { ca: "x".into(), mode });
+                s.listeners.insert("shop/web/second".into(), second);
+            },
+            "listener shop/web/second: other certificates of callers than its port's first listener",
+        ),
         (|s| s.certificates.get_mut("shop/tls").unwrap().key.clear(), "certificate shop/tls: chain or key"),
         (|s| s.listeners.get_mut("shop/web/https").unwrap().tls = None, "protocol and tls do not agree"),
         (|s| s.listeners.clear(), "route httproute/shop/orders: listener shop/web/https is missing"),

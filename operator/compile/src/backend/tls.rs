@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use crds::conditions::Reason;
 use gateway_snapshot::BackendTls;
 
-use crate::certificate;
+use crate::ca_bundle;
 use crate::check::{self, shown};
 use crate::field::{Field, SPEC};
 use crate::order;
@@ -14,12 +14,8 @@ use crate::problem::{InField, Problem};
 use crate::resources::{ObjectName, Resources};
 use crate::status::Condition;
 use crds::gateway_api::{
-    BackendTlsPolicy, BackendTlsValidation, LocalObjectReference, LocalPolicyTargetReferenceWithSectionName,
-    SubjectAltNameType,
+    BackendTlsPolicy, BackendTlsValidation, LocalPolicyTargetReferenceWithSectionName, SubjectAltNameType,
 };
-
-/// Key of a CA bundle in a ConfigMap or Secret.
-const CA_KEY: &str = "ca.crt";
 
 /// A Service, and one of its ports by name or all of them.
 type PortOfService = (String, String, Option<String>);
@@ -157,7 +153,8 @@ pub(crate) fn validation(
     }
     let (mut bundle, mut unresolved) = (String::new(), Vec::new());
     for (index, reference) in raw.ca_certificate_refs.iter().enumerate() {
-        match ca_bundle(resources, namespace, reference, &refs.index(index)) {
+        let name = ObjectName::new(namespace, &reference.name);
+        match ca_bundle::read(resources, (&reference.group, &reference.kind), &name, &refs.index(index)) {
             Ok(pem) => {
                 bundle.push_str(pem.trim_end());
                 bundle.push('\n');
@@ -186,40 +183,4 @@ fn subject_alt_names(raw: &BackendTlsValidation, field: &Field<'_>) -> Result<Ve
             }
         })
         .collect()
-}
-
-fn ca_bundle(
-    resources: &Resources,
-    namespace: &str,
-    reference: &LocalObjectReference,
-    field: &Field<'_>,
-) -> Result<String, Problem> {
-    let key = ObjectName::new(namespace, &reference.name);
-    let found = match (reference.group.as_str(), reference.kind.as_str()) {
-        ("", "ConfigMap") => resources
-            .config_maps
-            .get(&key)
-            .map(|map| map.data.as_ref().and_then(|data| data.get(CA_KEY)).cloned()),
-        ("", "Secret") => resources.secrets.get(&key).map(|secret| {
-            let bytes = secret.data.as_ref().and_then(|data| data.get(CA_KEY));
-            bytes.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok())
-        }),
-        (group, kind) => {
-            let message =
-                format!("kind {kind} of group {group:?} cannot hold a CA bundle; use a ConfigMap or Secret");
-            return Err(Problem::at(Reason::InvalidKind, field, message));
-        }
-    };
-    let wrong = |what: &str| {
-        let message = format!("{} {key} {what}", reference.kind);
-        Problem::at(Reason::InvalidCACertificateRef, field, message)
-    };
-    let pem = found
-        .ok_or_else(|| wrong("does not exist; create it or correct the name"))?
-        .ok_or_else(|| wrong("has no key `ca.crt`; put the PEM bundle there"))?;
-    if certificate::is_bundle(&pem) {
-        Ok(pem)
-    } else {
-        Err(wrong("holds no PEM certificates under `ca.crt`"))
-    }
 }

@@ -4,7 +4,7 @@ use crds::conditions::Reason;
 use crds::gateway_api::{self, Gateway, Listener, ListenerTlsConfig, TlsMode};
 use gateway_snapshot::ListenerProtocol;
 
-use super::{AllowedNamespaces, Certificates, CompiledListener, ROUTE_KINDS};
+use super::{AllowedNamespaces, Certificates, CompiledListener, ROUTE_KINDS, frontend};
 use crate::check::{self, shown};
 use crate::field::Field;
 use crate::problem::{InField, Problem};
@@ -12,10 +12,13 @@ use crate::resources::ObjectName;
 use crate::world::World;
 
 /// Who writes the listener: a Gateway, or a ListenerSet that is attached to it.
+#[derive(Clone, Copy)]
 pub(super) struct Owner<'a> {
     pub(super) gateway: &'a Gateway,
     pub(super) gateway_name: &'a ObjectName,
     pub(super) set: Option<&'a ObjectName>,
+    /// What the Gateway shows to backends: key of a certificate that is good.
+    pub(super) client_certificate: Option<&'a str>,
 }
 
 /// The listener with all that is wrong with it.
@@ -34,6 +37,8 @@ pub(super) fn listener(
         protocol: None,
         hostname: None,
         certificates: vec![],
+        callers: None,
+        client_certificate: owner.client_certificate.map(str::to_owned),
         kinds: vec![],
         namespaces: AllowedNamespaces::of_routes(
             raw.allowed_routes.as_ref().and_then(|allowed| allowed.namespaces.as_ref()),
@@ -42,7 +47,7 @@ pub(super) fn listener(
         conflict: None,
         unresolved: vec![],
     };
-    if let Err(problem) = fill(&mut listener, owner, raw, field) {
+    if let Err(problem) = fill(&mut listener, raw, field) {
         listener.refused = Some(problem);
     }
     if listener.protocol.is_some() {
@@ -50,16 +55,12 @@ pub(super) fn listener(
     }
     if listener.protocol == Some(ListenerProtocol::Https) && listener.refused.is_none() {
         tls(world, certificates, &mut listener, raw.tls.as_ref(), &field.key("tls"));
+        frontend::apply(world, &mut listener, owner.gateway);
     }
     listener
 }
 
-fn fill(
-    listener: &mut CompiledListener,
-    owner: &Owner<'_>,
-    raw: &Listener,
-    field: &Field<'_>,
-) -> Result<(), Problem> {
+fn fill(listener: &mut CompiledListener, raw: &Listener, field: &Field<'_>) -> Result<(), Problem> {
     listener.port = u16::try_from(raw.port).map_err(|_| {
         Problem::value(&field.key("port"), format!("{} is not a port; use 1 to 65535", raw.port))
     })?;
@@ -82,7 +83,7 @@ fn fill(
     }
     let mode = raw.tls.as_ref().map(|tls| tls.mode.unwrap_or(TlsMode::Terminate));
     match (protocol, mode) {
-        (ListenerProtocol::Http, None) => Ok(()),
+        (ListenerProtocol::Http, None) | (ListenerProtocol::Https, Some(TlsMode::Terminate)) => Ok(()),
         (ListenerProtocol::Http, Some(_)) => {
             Err(Problem::value(&field.key("tls"), "is not for protocol HTTP; use HTTPS"))
         }
@@ -93,21 +94,7 @@ fn fill(
             &field.key("tls"),
             "mode Passthrough is not for protocol HTTPS; use Terminate",
         )),
-        (ListenerProtocol::Https, Some(TlsMode::Terminate)) => frontend(owner.gateway, raw.port),
     }
-}
-
-/// Client certificates are not checked yet, so a listener that demands them must not be opened.
-fn frontend(gateway: &Gateway, port: i32) -> Result<(), Problem> {
-    let Some(frontend) = gateway.spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref()) else {
-        return Ok(());
-    };
-    let of_port = frontend.per_port.iter().find(|entry| entry.port == port).map(|entry| &entry.tls);
-    if of_port.unwrap_or(&frontend.default).validation.is_none() {
-        return Ok(());
-    }
-    let message = "spec.tls.frontend: validation of client certificates is not supported; take it out";
-    Err(Problem { reason: Reason::UnsupportedValue, message: message.to_owned() })
 }
 
 fn kinds(listener: &mut CompiledListener, raw: &Listener, field: &Field<'_>) {

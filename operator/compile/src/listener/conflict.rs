@@ -51,6 +51,14 @@ fn clash(listener: &CompiledListener, other: &CompiledListener) -> Option<Proble
         );
         return Some(Problem { reason: Reason::ProtocolConflict, message });
     }
+    if listener.callers != other.callers {
+        let message = format!(
+            "listener {key} asks callers for other certificates on port {}; use another port, or the same \
+             spec.tls.frontend",
+            listener.port
+        );
+        return Some(Problem { reason: Reason::ProtocolConflict, message });
+    }
     if listener.hostname == other.hostname {
         let host = listener.hostname.as_deref().unwrap_or("every host");
         let message = format!(

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::conditions::Reason;
 use crds::gateway_api::{self, ListenerSet, ParametersReference};
+use gateway_snapshot::Key;
 
 use super::check::{Owner, listener};
 use super::class::parameters;
-use super::{AllowedNamespaces, Certificates, Classes, CompiledListener, address, admits, conflict};
+use super::{
+    AllowedNamespaces, Certificates, Classes, CompiledListener, address, admits, conflict, frontend,
+};
 use crate::field::SPEC;
 use crate::order;
 use crate::problem::Problem;
@@ -27,8 +30,10 @@ pub(crate) struct CompiledGateway {
     pub(crate) attached_sets: u32,
     /// An address that was asked for and cannot be had; it is served all the same, at other addresses.
     pub(crate) address: Option<Problem>,
-    /// Its client certificate for backends, when that cannot be used.
-    pub(crate) client_certificate: Option<Problem>,
+    /// Its client certificate for backends: the key, or why it cannot be used.
+    pub(crate) client_certificate: Option<Result<Key, Problem>>,
+    /// Callers may show any certificate, or none, on one of its ports that asks for them.
+    pub(crate) insecure: bool,
 }
 
 /// All Gateways that are ours, and their listeners.
@@ -78,17 +83,19 @@ pub(crate) fn gateways(world: &World<'_>, classes: &Classes) -> Gateways {
             attached_sets: 0,
             address: None,
             client_certificate: client_certificate(world, &mut all.certificates, name, gateway),
+            insecure: frontend::is_insecure(gateway),
         };
         match fleet.and_then(|fleet| address::check(world, gateway).map(|address| (fleet, address))) {
             Ok((fleet, address)) => (compiled.fleet, compiled.address) = (fleet, address),
             Err(problem) => compiled.refused = Some(problem),
         }
-        let owner = Owner { gateway, gateway_name: name, set: None };
+        let client_certificate = compiled.client_certificate.as_ref().and_then(|found| found.as_deref().ok());
+        let owner = Owner { gateway, gateway_name: name, set: None, client_certificate };
         units.push(unit(world, &mut all.certificates, &owner, &gateway.spec.listeners));
         for (set_name, set) in sets_of(world, name) {
             let problem = not_allowed(world, &compiled, gateway, set_name);
             if problem.is_none() {
-                let owner = Owner { gateway, gateway_name: name, set: Some(set_name) };
+                let owner = Owner { set: Some(set_name), ..owner };
                 units.push(unit(world, &mut all.certificates, &owner, &set.spec.listeners));
             }
             all.sets.insert(set_name.clone(), problem);
@@ -161,28 +168,23 @@ fn fleet(
     parameters(world, &reference, &field.key("parametersRef")).map(Some)
 }
 
-/// Backends are asked without a client certificate so far, so a good one is no better than a bad one.
+/// The certificate that backends see, if there is to be one.
 fn client_certificate(
     world: &World<'_>,
     certificates: &mut Certificates,
     name: &ObjectName,
     gateway: &gateway_api::Gateway,
-) -> Option<Problem> {
+) -> Option<Result<Key, Problem>> {
     let backend = gateway.spec.tls.as_ref()?.backend.as_ref()?;
     let reference = backend.client_certificate_ref.as_ref()?;
     let field = SPEC.key("tls");
     let field = field.key("backend");
     let field = field.key("clientCertificateRef");
-    let reason = Reason::InvalidClientCertificateRef;
-    Some(match certificates.resolve(world, ("Gateway", &name.namespace), reference, &field) {
-        Err(problem) if problem.reason == Reason::RefNotPermitted => problem,
-        Err(problem) => Problem { reason, ..problem },
-        Ok(_) => Problem::at(
-            reason,
-            &field,
-            "client certificates for backends are not supported, so backends are asked without one; take it out",
-        ),
-    })
+    let found = certificates.resolve(world, ("Gateway", &name.namespace), reference, &field);
+    Some(found.map_err(|problem| match problem.reason {
+        Reason::RefNotPermitted => problem,
+        _ => Problem { reason: Reason::InvalidClientCertificateRef, ..problem },
+    }))
 }
 
 fn refuse(units: &mut [Vec<CompiledListener>], gateway: &ObjectName, problem: &Problem) {

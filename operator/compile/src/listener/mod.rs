@@ -10,10 +10,11 @@ mod certificates;
 mod check;
 mod class;
 mod conflict;
+mod frontend;
 mod gateway;
 mod statuses;
 
-use gateway_snapshot::{Hostname, Key, Listener, ListenerProtocol, ListenerTls};
+use gateway_snapshot::{CallerCertificates, Hostname, Key, Listener, ListenerProtocol, ListenerTls};
 
 use crate::problem::Problem;
 use crate::resources::ObjectName;
@@ -39,6 +40,10 @@ pub(crate) struct CompiledListener {
     pub(crate) protocol: Option<ListenerProtocol>,
     pub(crate) hostname: Option<Hostname>,
     pub(crate) certificates: Vec<Key>,
+    /// Certificates of callers; equal on all listeners of one Gateway's port.
+    pub(crate) callers: Option<CallerCertificates>,
+    /// What its Gateway shows to backends.
+    pub(crate) client_certificate: Option<Key>,
     /// Kinds of routes that it takes.
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) namespaces: AllowedNamespaces,
@@ -90,8 +95,11 @@ impl CompiledListener {
             port: self.port,
             protocol,
             hostname: self.hostname.clone(),
-            tls: (protocol == ListenerProtocol::Https)
-                .then(|| ListenerTls { certificates: self.certificates.clone() }),
+            tls: (protocol == ListenerProtocol::Https).then(|| ListenerTls {
+                certificates: self.certificates.clone(),
+                callers: self.callers.clone(),
+            }),
+            client_certificate: self.client_certificate.clone(),
         })
     }
 }

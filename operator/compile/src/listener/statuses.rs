@@ -28,13 +28,35 @@ pub(crate) fn status(
         None => Condition::programmed(servable),
     };
     let mut conditions = vec![accepted, programmed];
-    let unresolved = gateway.client_certificate.as_slice();
-    conditions.extend((!unresolved.is_empty()).then(|| Condition::resolved_refs(unresolved)));
+    conditions.extend(gateway.client_certificate.as_ref().map(|found| resolved_refs(found, &own)));
+    if gateway.insecure {
+        let message = "callers are let in with any certificate, or none; use mode AllowValidOnly";
+        let kind = ConditionType::InsecureFrontendValidationMode;
+        conditions.push(Condition::yes(kind, Reason::ConfigurationChanged).saying(message));
+    }
     Status {
         listeners: own.iter().map(|listener| listener_status(listener, attached)).collect(),
         attached_listener_sets: (gateway.attached_sets > 0).then_some(gateway.attached_sets),
         ..Status::of(generation, conditions)
     }
+}
+
+/// References of a Gateway itself, then of its listeners.
+fn resolved_refs(client_certificate: &Result<Key, Problem>, listeners: &[&CompiledListener]) -> Condition {
+    if let Err(problem) = client_certificate {
+        return Condition::resolved_refs(std::slice::from_ref(problem));
+    }
+    let broken: Vec<&str> = listeners
+        .iter()
+        .filter(|listener| !listener.unresolved.is_empty())
+        .map(|listener| listener.name.as_str())
+        .collect();
+    if broken.is_empty() {
+        return Condition::resolved_refs(&[]);
+    }
+    let message =
+        format!("listeners refer to what is not there, see their conditions: {}", broken.join(", "));
+    Condition::no(ConditionType::ResolvedRefs, Reason::ListenersNotResolved, message)
 }
 
 /// Status of a ListenerSet; `problem` says why it is not attached.
