@@ -20,7 +20,8 @@ mapfile -t names < <(grep -rhoE 'image: .*echo-basic:.*' "$suite/base" "$suite/t
 tests/cluster/image.sh "$programs/echo-basic" "${names[@]}"
 mapfile -t names < <(grep -rhoE 'image: .*coredns:.*' "$suite/base" | sed 's/image: //' | sort -u)
 tests/cluster/image.sh "$state/bin/coredns" "${names[@]}"
-CRDS=none tests/cluster/install.sh "$work/images"
+# The suite has some thirty Gateways at once, more than the node has processors for by what fleets ask for.
+CRDS=none tests/cluster/install.sh "$work/images" dev --set fleet.resources.requests.cpu=10m
 until_true 30 "features in the GatewayClass" sh -c "kubectl get gatewayclass turnpike -o jsonpath='{.status}' | grep -q supportedFeatures"
 
 say "running the suite"

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs Turnpike from this tree on the node that up.sh started: images without a daemon, then the charts.
 #
-#   tests/cluster/install.sh FOLDER [PROFILE]     leaves images in FOLDER; builds by this cargo profile, by default dev
+#   tests/cluster/install.sh FOLDER [PROFILE [OPTION...]]     leaves images in FOLDER; builds by this cargo profile, by
+#                                                             default dev; options are helm's, for the chart turnpike
 #
 # With CRDS=none the definitions of Gateway API that the cluster has already stay.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$here/../.."
-folder=$1 profile=${2:-dev}
+folder=$1 profile=${2:-dev} options=("${@:3}")
 [ -f "$KUBECONFIG" ] || fail "there is no cluster: run make cluster first"
 
 say "building images"
@@ -20,4 +21,4 @@ helm=$(tests/partners/build.sh helm)/helm
 "$helm" upgrade --install turnpike-crds charts/turnpike-crds \
     --set "gatewayApi=$([ "${CRDS:-all}" = none ] && echo false || echo true)" >/dev/null 2>&1
 "$helm" upgrade --install turnpike charts/turnpike --namespace turnpike-system --create-namespace \
-    --set analytics.persistence.enabled=false --wait --timeout 180s >/dev/null
+    --set analytics.persistence.enabled=false "${options[@]}" --wait --timeout 180s >/dev/null

@@ -11,4 +11,5 @@ trap '"$here/down.sh"' EXIT
 "$here/up.sh" >/dev/null
 "$here/demo.sh"
 "$here/change.sh"
+"$here/operators.sh"
 "$here/conformance.sh"

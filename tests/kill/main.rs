@@ -98,9 +98,10 @@ async fn use_up(machine: &Machine, caller: &Caller, port: u16, answers: &mut Ans
     eventually(&format!("the whole quota of {consumer} can be used"), USED_UP_WITHIN, || async {
         let mut smallest = false;
         loop {
-            let sent = match smallest {
-                false => load::request(&http, caller, port, 0).await,
-                true => load::smallest(&http, caller, port).await,
+            let sent = if smallest {
+                load::smallest(&http, caller, port).await
+            } else {
+                load::request(&http, caller, port, 0).await
             };
             let (id, answer) = sent.map_err(|error| format!("{error:#}"))?;
             let served = answer.status == 200;

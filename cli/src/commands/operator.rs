@@ -20,6 +20,9 @@ pub(crate) struct Args {
     /// Namespace of the operator's own Secrets.
     #[arg(long, env = "POD_NAMESPACE", default_value = "turnpike-system")]
     namespace: String,
+    /// Name of this operator among others of the cluster, one of which writes; by default a random one.
+    #[arg(long, env = "POD_NAME")]
+    replica: Option<String>,
     /// Image of gateways.
     #[arg(long)]
     image: String,
@@ -35,6 +38,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let options = operator_controller::Options {
         listen: args.listen,
         namespace: args.namespace,
+        replica: args.replica,
         controller_name: args.controller_name,
         runtime: Runtime { image: args.image, operator: args.advertise, analytics: args.analytics },
     };

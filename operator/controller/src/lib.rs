@@ -7,6 +7,7 @@
 mod children;
 mod features;
 mod identity;
+mod leader;
 mod merge;
 mod operator;
 mod publisher;
@@ -27,6 +28,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Namespace of the operator's own objects: its CA.
     pub namespace: String,
+    /// Name of this operator among those of the cluster, no two of which are equal; by default a random one.
+    pub replica: Option<String>,
     /// `spec.controllerName` of the GatewayClasses that are ours.
     pub controller_name: String,
     /// Image, and addresses as Pods reach them.

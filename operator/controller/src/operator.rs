@@ -1,7 +1,8 @@
 //! The loop: wait for news, compile, publish, apply children, write statuses.
 //!
 //! One round takes in all news that there is. A round without news costs nothing; what failed is tried again with growing
-//! pauses. Restart or absence of the operator changes nothing that is served.
+//! pauses. Restart or absence of the operator changes nothing that is served. Of several operators all compile and feed
+//! gateways, and the one that leads writes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tonic::transport::{Certificate, Identity, Server as TonicServer, ServerTlsCo
 use crate::children::{self, Children};
 use crate::features;
 use crate::identity::Ca;
+use crate::leader::Leader;
 use crate::publisher::Publisher;
 use crate::serve::Server;
 use crate::serving::{Ready, Verdict, answered, verdict};
@@ -61,6 +63,8 @@ pub async fn run(
     for watched in &watched {
         watch::start(&client, watched, sender.clone());
     }
+    let replica = options.replica.unwrap_or_else(|| format!("operator-{:016x}", rand::random::<u64>()));
+    let mut leader = Leader::new(client.clone(), &options.namespace, replica);
     let analytics = options.runtime.analytics.as_deref().map(host).transpose()?;
     let operator = Operator {
         analytics: analytics.map(|host| (options.namespace.clone(), host)),
@@ -76,12 +80,16 @@ pub async fn run(
         world: World::waiting_for(watched.iter().map(|watched| watched.kind)),
         compiled: Compiled::default(),
         pause: FIRST_PAUSE,
+        leads: leader.leads(),
     };
-    tokio::select! {
+    let ended = tokio::select! {
         served = serving => served,
         () = operator.run(news, || ready(address)) => Ok(()),
+        () = leader.run() => Ok(()),
         () = stop.cancelled() => Ok(()),
-    }
+    };
+    leader.release().await;
+    ended
 }
 
 /// Every kind that the compiler reads, and the children.
@@ -149,13 +157,15 @@ struct Operator {
     compiled: Compiled,
     /// Before what failed is tried again.
     pause: Duration,
+    /// Whether children and statuses are ours to write.
+    leads: tokio::sync::watch::Receiver<bool>,
 }
 
 impl Operator {
     async fn run(mut self, mut news: mpsc::Receiver<Change>, ready: impl FnOnce()) {
         let mut ready = Some(ready);
         let mut wait = LOOK;
-        let publisher = Arc::clone(&self.publisher);
+        let (publisher, mut leads) = (Arc::clone(&self.publisher), self.leads.clone());
         loop {
             tokio::select! {
                 change = news.recv() => match change {
@@ -163,6 +173,7 @@ impl Operator {
                     None => return,
                 },
                 () = publisher.heard.notified() => {}
+                Ok(()) = leads.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
             while let Ok(change) = news.try_recv() {
@@ -186,6 +197,9 @@ impl Operator {
             let (resources, options) = (&self.world.resources, &self.compile);
             self.compiled = tokio::task::block_in_place(|| compile(resources, options));
             self.publish();
+        }
+        if !*self.leads.borrow() {
+            return true;
         }
         let now = Timestamp::now();
         if let Some((namespace, host)) = &self.analytics {

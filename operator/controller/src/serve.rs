@@ -109,7 +109,7 @@ async fn stream(
     let mut sent: Option<Arc<Snapshot>> = None;
     loop {
         tokio::select! {
-            changed = current.changed() => {
+            changed = current.changed(), if !hello.observe => {
                 if changed.is_err() || !send(&mut current, &hello, &mut sent, &updates).await {
                     break;
                 }

@@ -1,14 +1,20 @@
-//! Snapshots from an operator, by one gRPC stream that is opened again whenever it ends.
+//! Snapshots from operators, by one gRPC stream to each replica, opened again whenever it ends.
 //!
-//! In: whole snapshots and differences. Out: whole ones for the process; its answer to each goes back. The operator may
-//! be away for any time: what is served stays.
+//! In: whole snapshots and differences from one operator, the feeder. Out: whole ones for the process; what it serves is
+//! told to all operators, so that whichever writes statuses knows. When the feeder is gone, another one feeds. Operators
+//! may be away for any time: what is served stays.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use gateway_snapshot::{Diff, Snapshot};
-use tokio::sync::{mpsc, watch};
+use http::Uri;
+use tokio::sync::{Mutex, MutexGuard, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -31,11 +37,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(5);
 /// A silent peer is asked this often, and given up after as long again.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// The addresses of operators are asked for this often.
+const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// Where snapshots come from in a cluster.
 #[derive(Debug, Clone)]
 pub struct Operator {
-    /// `https://host:port`.
+    /// `https://host:port`; each address of the host is an operator.
     pub url: String,
     /// `namespace/name` of the Gateway.
     pub fleet: String,
@@ -45,7 +53,7 @@ pub struct Operator {
     pub identity: PathBuf,
 }
 
-/// The operator as a source.
+/// The operators as a source.
 pub(crate) struct StreamSource {
     candidates: mpsc::Receiver<Vec<u8>>,
     answer: watch::Sender<Option<Answer>>,
@@ -56,7 +64,8 @@ impl StreamSource {
     pub(crate) fn new(operator: Operator) -> Self {
         let (sender, candidates) = mpsc::channel(1);
         let (answer, answers) = watch::channel(None);
-        tokio::spawn(Follower { operator, sender, answers, received: None }.run());
+        let feed = Arc::new(Feed { operator, sender, received: Mutex::default() });
+        tokio::spawn(follow_all(feed, answers));
         Self { candidates, answer }
     }
 }
@@ -92,61 +101,117 @@ enum Ended {
     Closed,
 }
 
-struct Follower {
+/// What the streams to all operators share.
+struct Feed {
     operator: Operator,
     sender: mpsc::Sender<Vec<u8>>,
+    /// What was given last, served or not: differences lead on from it. Locked by the stream that feeds.
+    received: Mutex<Option<Snapshot>>,
+}
+
+/// Keeps a stream to each operator there is.
+async fn follow_all(feed: Arc<Feed>, answers: watch::Receiver<Option<Answer>>) {
+    let known = watch::Sender::new(BTreeSet::new());
+    let mut streams: BTreeMap<SocketAddr, JoinHandle<()>> = BTreeMap::new();
+    let mut said = None;
+    while !feed.sender.is_closed() {
+        match addresses(&feed.operator.url).await {
+            Ok(found) => {
+                said = None;
+                _ = known.send_replace(found);
+            }
+            Err(problem) if said.as_ref() == Some(&problem) => {}
+            Err(problem) => {
+                tracing::warn!(operator = feed.operator.url, error = problem, "no operator is found");
+                said = Some(problem);
+            }
+        }
+        streams.retain(|_, stream| !stream.is_finished());
+        for address in known.borrow().iter().copied() {
+            let follower = || Follower { feed: Arc::clone(&feed), address, answers: answers.clone() };
+            let known = known.subscribe();
+            streams.entry(address).or_insert_with(|| tokio::spawn(follower().run(known)));
+        }
+        tokio::select! {
+            () = feed.sender.closed() => {}
+            () = tokio::time::sleep(if streams.is_empty() { FIRST_PAUSE } else { LOOK_UP }) => {}
+        }
+    }
+}
+
+async fn addresses(url: &str) -> Result<BTreeSet<SocketAddr>, String> {
+    let uri: Uri = url.parse().map_err(|error| format!("{error}"))?;
+    let host = uri.host().ok_or("the URL names no host")?.trim_start_matches('[').trim_end_matches(']');
+    let port = uri.port_u16().unwrap_or(443);
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|error| error.to_string())?;
+    Ok(found.collect())
+}
+
+struct Follower {
+    feed: Arc<Feed>,
+    address: SocketAddr,
     answers: watch::Receiver<Option<Answer>>,
-    /// What was given last, served or not: differences lead on from it.
-    received: Option<Snapshot>,
 }
 
 impl Follower {
-    async fn run(mut self) {
+    /// Until nobody wants snapshots any more, or the stream has ended and the operator is no longer `known`.
+    async fn run(mut self, known: watch::Receiver<BTreeSet<SocketAddr>>) {
         let mut pause = FIRST_PAUSE;
         let mut said = None;
-        while !self.sender.is_closed() {
-            let before = self.received.as_ref().map(|snapshot| snapshot.version.clone());
-            let Err(ended) = self.follow().await else { return };
-            if matches!(ended, Ended::Update(_) | Ended::Difference) {
-                self.received = None;
+        while !self.feed.sender.is_closed() && known.borrow().contains(&self.address) {
+            let mut well = false;
+            let feed = Arc::clone(&self.feed);
+            let ended = if let Ok(received) = feed.received.try_lock() {
+                self.follow(Some(received), &mut well).await
+            } else {
+                // Another one feeds. When it is gone, whoever waits longest goes on.
+                tokio::select! {
+                    ended = self.follow(None, &mut well) => ended,
+                    received = feed.received.lock() => self.follow(Some(received), &mut well).await,
+                }
+            };
+            let Err(ended) = ended else { return };
+            if well {
+                (pause, said) = (FIRST_PAUSE, None);
             }
             let text = ended.to_string();
             if said.as_ref() != Some(&text) {
-                tracing::warn!(
-                    operator = self.operator.url,
-                    error = text,
-                    "no snapshots; what is served stays"
-                );
+                tracing::warn!(operator = %self.address, error = text, "the stream ended; what is served stays");
                 said = Some(text);
-            }
-            if self.received.as_ref().map(|snapshot| snapshot.version.clone()) != before {
-                pause = FIRST_PAUSE;
-                said = None;
             }
             tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// One stream. Ends without an error when nobody wants snapshots any more.
-    async fn follow(&mut self) -> Result<(), Ended> {
+    /// One stream, which feeds if `received` is given. Ends without an error when nobody wants snapshots any more; `well`
+    /// says that it had begun.
+    async fn follow(
+        &mut self,
+        mut received: Option<MutexGuard<'_, Option<Snapshot>>>,
+        well: &mut bool,
+    ) -> Result<(), Ended> {
         let mut client = SnapshotsClient::new(self.connect().await?).max_decoding_message_size(LARGEST);
         let (reports, outgoing) = mpsc::channel(4);
+        let version = received.as_ref().and_then(|received| received.as_ref()).map(|s| s.version.clone());
         let hello = Hello {
-            fleet: self.operator.fleet.clone(),
-            replica: self.operator.replica.clone(),
-            version: self.received.as_ref().map(|snapshot| snapshot.version.clone()).unwrap_or_default(),
+            fleet: self.feed.operator.fleet.clone(),
+            replica: self.feed.operator.replica.clone(),
+            version: version.unwrap_or_default(),
+            observe: received.is_none(),
         };
         let _ = reports.send(Report { report: Some(report::Report::Hello(hello)) }).await;
         let mut updates = client.follow(ReceiverStream::new(outgoing)).await?.into_inner();
+        *well = true;
         // What is served now is told to every operator anew.
         self.answers.mark_changed();
         loop {
             tokio::select! {
                 update = updates.next() => {
                     let update = update.ok_or(Ended::Closed)??.update.ok_or(Ended::Closed)?;
-                    let candidate = self.candidate(update)?;
-                    if self.sender.send(candidate).await.is_err() {
+                    let Some(received) = &mut received else { continue };
+                    let candidate = candidate(received, update)?;
+                    if self.feed.sender.send(candidate).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -163,25 +228,8 @@ impl Follower {
         }
     }
 
-    fn candidate(&mut self, update: update::Update) -> Result<Vec<u8>, Ended> {
-        match update {
-            update::Update::Whole(json) => {
-                self.received = Some(serde_json::from_slice(&json)?);
-                Ok(json)
-            }
-            update::Update::Difference(json) => {
-                let difference: Diff = serde_json::from_slice(&json)?;
-                let before = self.received.take().filter(|before| before.version == difference.from);
-                let after = before.ok_or(Ended::Difference)?.apply(difference);
-                let json = serde_json::to_vec(&after)?;
-                self.received = Some(after);
-                Ok(json)
-            }
-        }
-    }
-
     async fn connect(&self) -> Result<Channel, Ended> {
-        let folder = &self.operator.identity;
+        let folder = &self.feed.operator.identity;
         let read = |name: &str| {
             let path = folder.join(name);
             async move { tokio::fs::read(&path).await.map_err(|error| Ended::Identity(path, error)) }
@@ -191,12 +239,32 @@ impl Follower {
             .identity(Identity::from_pem(chain, key))
             .ca_certificate(Certificate::from_pem(ca))
             .domain_name(OPERATOR_NAME);
-        let endpoint = Endpoint::from_shared(self.operator.url.clone())?
+        let endpoint = Endpoint::from_shared(format!("https://{}", self.address))?
             .tls_config(tls)?
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true);
         Ok(endpoint.connect().await?)
+    }
+}
+
+/// The whole that an update leads to. After an update that makes no sense nothing is left to lead on from.
+fn candidate(received: &mut Option<Snapshot>, update: update::Update) -> Result<Vec<u8>, Ended> {
+    match update {
+        update::Update::Whole(json) => {
+            *received = None;
+            *received = Some(serde_json::from_slice(&json)?);
+            Ok(json)
+        }
+        update::Update::Difference(json) => {
+            let before = received.take();
+            let difference: Diff = serde_json::from_slice(&json)?;
+            let before = before.filter(|before| before.version == difference.from);
+            let after = before.ok_or(Ended::Difference)?.apply(difference);
+            let json = serde_json::to_vec(&after)?;
+            *received = Some(after);
+            Ok(json)
+        }
     }
 }
