@@ -80,6 +80,8 @@ words! {
         ConfigurationChanged,
         /// Policy: an older policy for the same target wins.
         Conflicted,
+        /// Consumer or Subscription: no quota has reached a threshold (ours).
+        BelowThresholds,
         /// Consumer: another consumer has the same key (ours).
         DuplicateCredential,
         /// Subscription: another active one has the same consumer and product (ours).
@@ -122,6 +124,8 @@ words! {
         NoMatchingParent,
         /// Gateway: what serves it cannot be made in the cluster.
         NoResources,
+        /// Consumer or Subscription: no quota is used up (ours).
+        NotUsedUp,
         /// BackendTLSPolicy: none of its CA certificates can be used.
         NoValidCACertificate,
         /// ListenerSet: its Gateway does not allow it.
@@ -154,6 +158,8 @@ words! {
         SupportedVersion,
         /// Policy: its target does not exist.
         TargetNotFound,
+        /// Consumer or Subscription: a quota has reached one of its thresholds (ours).
+        ThresholdReached,
         /// ListenerSet: its Gateway has too many listeners already.
         TooManyListeners,
         /// GatewayClass: not of a kind that we support.
@@ -166,6 +172,8 @@ words! {
         UnsupportedValue,
         /// The CRDs are of a version that we do not know.
         UnsupportedVersion,
+        /// Consumer or Subscription: a quota is used up (ours).
+        UsedUp,
     }
 }
 

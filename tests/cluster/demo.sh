@@ -62,3 +62,10 @@ if diff "$work/sent" "$work/reported" >&2; then
 else
     fail "the sender (<) and the report (>) differ"
 fi
+
+# The plan of bob is used up: bob-shop says so, and an Event told when.
+used_up() { [ "$(kubectl get subscription "$1" -n shop -o jsonpath='{.status.usage[0].percent} {.status.conditions[?(@.type=="QuotaExceeded")].status}')" = '100 True' ]; }
+told() { kubectl get events -n shop --field-selector reason=QuotaExceeded -o name | grep -q .; }
+until_true 60 "the use in the Subscription" used_up bob-shop
+until_true 10 "an Event" told
+kubectl get consumers,subscriptions -n shop

@@ -101,6 +101,11 @@ pub(crate) fn gateway_router(app: App) -> Router {
     of_gateways().layer(DefaultBodyLimit::max(MAX_JSON_BYTES)).with_state(app)
 }
 
+/// The routes of operators, for callers that have shown a certificate.
+pub(crate) fn operator_router(app: App) -> Router {
+    Router::new().route("/v1/quotas", get(quotas::list)).with_state(app)
+}
+
 /// All routes.
 pub(crate) fn router(app: App) -> Router {
     let guarded = of_gateways()

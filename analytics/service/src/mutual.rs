@@ -1,6 +1,6 @@
 //! The endpoint of gateways in a cluster: TLS with certificates of the operator's CA on both sides.
 //!
-//! In: connections. Out: those whose certificate names a fleet. The files of our own identity are read again when they
+//! In: connections. Out: those whose certificate names a fleet, and those of operators, apart. The files of our own identity are read again when they
 //! change, for connections from then on.
 
 use std::net::SocketAddr;
@@ -21,6 +21,8 @@ use x509_parser::extensions::GeneralName;
 
 /// What the URI of a fleet begins with.
 const FLEET: &str = "spiffe://turnpike/fleet/";
+/// The URI of operators.
+const OPERATOR: &str = "spiffe://turnpike/operator";
 /// For a handshake.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Handshakes at once; further callers wait.
@@ -36,22 +38,24 @@ pub struct IdentityError {
     problem: String,
 }
 
-/// Accepted connections of fleets.
+/// Accepted connections of one kind of caller.
 pub(crate) struct MutualListener {
     local: SocketAddr,
     accepted: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
 }
 
 impl MutualListener {
-    /// Accepts in the background until dropped.
-    pub(crate) fn start(listener: TcpListener, identity: &Path) -> Result<Self, IdentityError> {
+    /// Accepts in the background until dropped. Gives the connections of fleets, and those of operators.
+    pub(crate) fn start(listener: TcpListener, identity: &Path) -> Result<[Self; 2], IdentityError> {
         let failed = |problem: String| IdentityError { folder: identity.to_owned(), problem };
         let local = listener.local_addr().map_err(|error| failed(error.to_string()))?;
         let acceptor = acceptor(identity)?;
         let seen = changed(identity);
-        let (sender, accepted) = mpsc::channel(16);
-        tokio::spawn(accept(listener, identity.to_owned(), acceptor, seen, sender));
-        Ok(Self { local, accepted })
+        let (fleets, of_fleets) = mpsc::channel(16);
+        let (operators, of_operators) = mpsc::channel(16);
+        let senders = Senders { fleets, operators };
+        tokio::spawn(accept(listener, identity.to_owned(), acceptor, seen, senders));
+        Ok([of_fleets, of_operators].map(|accepted| Self { local, accepted }))
     }
 }
 
@@ -71,12 +75,19 @@ impl Listener for MutualListener {
     }
 }
 
+/// Where accepted connections go.
+#[derive(Clone)]
+struct Senders {
+    fleets: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
+    operators: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
+}
+
 async fn accept(
     listener: TcpListener,
     identity: PathBuf,
     mut acceptor: TlsAcceptor,
     mut seen: Option<SystemTime>,
-    sender: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
+    senders: Senders,
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     loop {
@@ -90,7 +101,7 @@ async fn accept(
                     continue;
                 }
             },
-            () = sender.closed() => return,
+            () = senders.fleets.closed() => return,
         };
         let now = changed(&identity);
         if now != seen {
@@ -99,12 +110,17 @@ async fn accept(
                 Err(error) => tracing::error!(%error, "the former identity stays in use"),
             }
         }
-        let (acceptor, sender) = (acceptor.clone(), sender.clone());
+        let (acceptor, senders) = (acceptor.clone(), senders.clone());
         tokio::spawn(async move {
             let _permit = permit;
             match tokio::time::timeout(PATIENCE, acceptor.accept(socket)).await {
-                Ok(Ok(stream)) if is_fleet(&stream) => _ = sender.send((stream, peer)).await,
-                Ok(Ok(_)) => tracing::warn!(%peer, "refused: its certificate names no fleet"),
+                Ok(Ok(stream)) => {
+                    if let Some(sender) = senders.of(&stream) {
+                        _ = sender.send((stream, peer)).await;
+                    } else {
+                        tracing::warn!(%peer, "refused: its certificate names neither fleet nor operator");
+                    }
+                }
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
                 Err(_) => tracing::debug!(%peer, "no TLS within the time"),
             }
@@ -112,15 +128,18 @@ async fn accept(
     }
 }
 
-fn is_fleet(stream: &TlsStream<TcpStream>) -> bool {
-    let chain = stream.get_ref().1.peer_certificates();
-    let Some(leaf) = chain.and_then(|chain| chain.first()) else { return false };
-    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(leaf) else { return false };
-    let names = certificate.subject_alternative_name().ok().flatten();
-    names.is_some_and(|names| {
-        let mut names = names.value.general_names.iter();
-        names.any(|name| matches!(name, GeneralName::URI(uri) if uri.starts_with(FLEET)))
-    })
+impl Senders {
+    /// By the URI in the caller's certificate, which was verified.
+    fn of(&self, stream: &TlsStream<TcpStream>) -> Option<&mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>> {
+        let leaf = stream.get_ref().1.peer_certificates()?.first()?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(leaf).ok()?;
+        let names = certificate.subject_alternative_name().ok()??;
+        names.value.general_names.iter().find_map(|name| match name {
+            GeneralName::URI(uri) if uri.starts_with(FLEET) => Some(&self.fleets),
+            GeneralName::URI(OPERATOR) => Some(&self.operators),
+            _ => None,
+        })
+    }
 }
 
 /// When the certificate was written.

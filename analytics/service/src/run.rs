@@ -12,7 +12,7 @@ use crate::alerts::{self, Outbox};
 use crate::authority::learn::Learner;
 use crate::clock::Clock;
 use crate::fleet::Fleet;
-use crate::http::{App, Parts, gateway_router, router};
+use crate::http::{App, Parts, gateway_router, operator_router, router};
 use crate::ledger::{Ledger, LedgerError};
 use crate::mutual::{IdentityError, MutualListener};
 use crate::options::{Options, OptionsError};
@@ -139,7 +139,7 @@ pub async fn run(
 }
 
 /// The port of the API, and that of gateways which show certificates.
-async fn listeners(options: &Options) -> Result<(TcpListener, Option<MutualListener>), Error> {
+async fn listeners(options: &Options) -> Result<(TcpListener, Option<[MutualListener; 2]>), Error> {
     let listener = bind(options.listen).await?;
     let gateways = match &options.gateways {
         Some((address, identity)) => Some(MutualListener::start(bind(*address).await?, identity)?),
@@ -151,13 +151,19 @@ async fn listeners(options: &Options) -> Result<(TcpListener, Option<MutualListe
 /// Serves both ports until `shutdown`.
 async fn serve_all(
     listener: TcpListener,
-    gateways: Option<MutualListener>,
+    gateways: Option<[MutualListener; 2]>,
     app: &App,
     shutdown: &CancellationToken,
 ) -> std::io::Result<()> {
     let mutual = async {
         match gateways {
-            Some(listener) => serve(listener, gateway_router(app.clone()), shutdown).await,
+            Some([fleets, operators]) => {
+                let (fleets, operators) = tokio::join!(
+                    serve(fleets, gateway_router(app.clone()), shutdown),
+                    serve(operators, operator_router(app.clone()), shutdown)
+                );
+                fleets.and(operators)
+            }
             None => Ok(()),
         }
     };

@@ -4,7 +4,9 @@
 //! In: events of an API server, and answers of gateways. Out: snapshots to the gateways of each fleet, children of each
 //! Gateway by server-side apply, and statuses that say only what is true now. No decision about a resource is made here.
 
+mod analytics;
 mod children;
+mod events;
 mod features;
 mod identity;
 mod leader;
@@ -14,6 +16,7 @@ mod publisher;
 mod serve;
 mod serving;
 mod statuses;
+mod usage;
 mod watch;
 mod world;
 
@@ -58,6 +61,9 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// No client for analytics can be made.
+    #[error("client of analytics: {0}")]
+    Client(String),
     /// The port cannot be had.
     #[error("cannot listen on {0}: {1}; choose another port or stop what uses it")]
     Listen(SocketAddr, std::io::Error),
@@ -67,4 +73,11 @@ pub enum Error {
     /// The server of the streams ended.
     #[error("the server of snapshots ended: {0}")]
     Serve(tonic::transport::Error),
+}
+
+impl Error {
+    /// A certificate of our own could not be made.
+    fn identity(error: impl std::fmt::Display) -> Self {
+        Self::Ca { secret: "turnpike-ca".to_owned(), problem: error.to_string() }
+    }
 }

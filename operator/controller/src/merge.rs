@@ -3,8 +3,12 @@
 //! Other controllers' entries and conditions stay as they are; the time of a condition changes when its truth does
 //! (KEP-1623). Pure: the present is given.
 
+use crds::conditions::ConditionType;
 use operator_compile::{Condition, ListenerStatus, ParentStatus, Status, Truth};
 use serde_json::{Map, Value, json};
+
+/// Conditions of ours that stay while nothing is known about them.
+const KEPT: [ConditionType; 2] = [ConditionType::QuotaNearLimit, ConditionType::QuotaExceeded];
 
 /// Who writes, and when.
 #[derive(Debug, Clone, Copy)]
@@ -109,10 +113,15 @@ fn conditions(writer: Writer<'_>, ours: &[Condition], generation: Option<i64>, l
         }
         out.push(value);
     }
-    let ours = |kind: &Value| crds::conditions::ConditionType::ALL.iter().any(|word| kind == word.as_str());
-    let others = live.as_array().into_iter().flatten().filter(|there| !ours(&there["type"]));
+    let words = ConditionType::ALL.iter().filter(|word| !KEPT.contains(word) || given(ours, **word));
+    let is_ours = |kind: &Value| words.clone().any(|word| kind == word.as_str());
+    let others = live.as_array().into_iter().flatten().filter(|there| !is_ours(&there["type"]));
     out.extend(others.cloned());
     out.into()
+}
+
+fn given(conditions: &[Condition], kind: ConditionType) -> bool {
+    conditions.iter().any(|condition| condition.kind == kind)
 }
 
 #[cfg(test)]

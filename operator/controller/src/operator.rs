@@ -13,12 +13,14 @@ use jiff::Timestamp;
 use kube::Client;
 use operator_compile::resources::{ObjectName, Resources};
 use operator_compile::{Compiled, ObjectRef, Status, compile};
+use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, Identity, Server as TonicServer, ServerTlsConfig};
 
+use crate::analytics;
 use crate::children::{self, Children};
 use crate::features;
 use crate::identity::Ca;
@@ -27,7 +29,8 @@ use crate::publisher::Publisher;
 use crate::serve::Server;
 use crate::serving::{Ready, Verdict, answered, verdict};
 use crate::statuses::{Statuses, Wanted, gateway_fields, gateway_of_set};
-use crate::watch::{self, Change, Watched};
+use crate::usage::Usage;
+use crate::watch::{Change, Watched, start};
 use crate::world::{Id, World};
 use crate::{Error, Options};
 
@@ -61,10 +64,11 @@ pub async fn run(
     let (sender, news) = mpsc::channel(NEWS);
     let watched = watched();
     for watched in &watched {
-        watch::start(&client, watched, sender.clone());
+        start(&client, watched, sender.clone());
     }
     let replica = options.replica.unwrap_or_else(|| format!("operator-{:016x}", rand::random::<u64>()));
-    let mut leader = Leader::new(client.clone(), &options.namespace, replica);
+    let mut leader = Leader::new(client.clone(), &options.namespace, replica.clone());
+    let usage = follow_usage(&ca, now, options.runtime.analytics.as_deref(), leader.leads())?;
     let analytics = options.runtime.analytics.as_deref().map(host).transpose()?;
     let operator = Operator {
         analytics: analytics.map(|host| (options.namespace.clone(), host)),
@@ -75,12 +79,13 @@ pub async fn run(
         },
         ca,
         children: Children::new(client.clone()),
-        statuses: Statuses::new(client, &options.controller_name),
+        statuses: Statuses::new(client, &options.controller_name, &replica),
         publisher,
         world: World::waiting_for(watched.iter().map(|watched| watched.kind)),
         compiled: Compiled::default(),
         pause: FIRST_PAUSE,
         leads: leader.leads(),
+        usage,
     };
     let ended = tokio::select! {
         served = serving => served,
@@ -112,9 +117,7 @@ fn watched() -> Vec<Watched> {
 
 /// Gateways and analytics show certificates of our CA, and so do we.
 fn tls(ca: &Ca, now: Timestamp) -> Result<ServerTlsConfig, Error> {
-    let failed =
-        |problem: rcgen::Error| Error::Ca { secret: "turnpike-ca".to_owned(), problem: problem.to_string() };
-    let identity = ca.operator(now).map_err(failed)?;
+    let identity = ca.operator(now).map_err(Error::identity)?;
     Ok(ServerTlsConfig::new()
         .identity(Identity::from_pem(identity.chain, identity.key))
         .client_ca_root(Certificate::from_pem(&ca.certificate)))
@@ -138,6 +141,24 @@ async fn serve(
         .map_err(Error::Serve)
 }
 
+/// Asks analytics in the background how quotas stand, as long as we lead. Without analytics nothing is ever known.
+fn follow_usage(
+    ca: &Ca,
+    now: Timestamp,
+    url: Option<&str>,
+    leads: watch::Receiver<bool>,
+) -> Result<watch::Receiver<Option<Arc<Usage>>>, Error> {
+    let usage = watch::Sender::new(None);
+    let heard = usage.subscribe();
+    if let Some(url) = url {
+        let identity = ca.operator(now).map_err(Error::identity)?;
+        let http = analytics::client(&identity, &ca.certificate);
+        let http = http.map_err(|error| Error::Client(error.to_string()))?;
+        tokio::spawn(analytics::run(http, url.to_owned(), leads, usage));
+    }
+    Ok(heard)
+}
+
 /// The host of a URL.
 fn host(url: &str) -> Result<String, Error> {
     let uri: Option<http::Uri> = url.parse().ok();
@@ -158,14 +179,17 @@ struct Operator {
     /// Before what failed is tried again.
     pause: Duration,
     /// Whether children and statuses are ours to write.
-    leads: tokio::sync::watch::Receiver<bool>,
+    leads: watch::Receiver<bool>,
+    /// How quotas stand, as far as is known.
+    usage: watch::Receiver<Option<Arc<Usage>>>,
 }
 
 impl Operator {
     async fn run(mut self, mut news: mpsc::Receiver<Change>, ready: impl FnOnce()) {
         let mut ready = Some(ready);
         let mut wait = LOOK;
-        let (publisher, mut leads) = (Arc::clone(&self.publisher), self.leads.clone());
+        let publisher = Arc::clone(&self.publisher);
+        let (mut leads, mut usage) = (self.leads.clone(), self.usage.clone());
         loop {
             tokio::select! {
                 change = news.recv() => match change {
@@ -174,6 +198,7 @@ impl Operator {
                 },
                 () = publisher.heard.notified() => {}
                 Ok(()) = leads.changed() => {}
+                Ok(()) = usage.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
             while let Ok(change) = news.try_recv() {
@@ -266,10 +291,16 @@ impl Operator {
         let mut wanted = Wanted { status: status.clone(), ..Wanted::default() };
         if let Some(verdict) = gateway.as_ref().and_then(|gateway| verdicts.get(gateway)) {
             let live = self.world.live(object.kind, &object.name).map(|live| &live.status);
-            wanted.status = answered(status, verdict, live.unwrap_or(&serde_json::Value::Null));
+            wanted.status = answered(status, verdict, live.unwrap_or(&Value::Null));
             if object.kind == "Gateway" {
                 wanted.fields = gateway_fields(verdict.addresses.clone());
             }
+        }
+        if let (Some(usage), "Consumer" | "Subscription") = (&*self.usage.borrow(), object.kind) {
+            let live = self.world.live(object.kind, &object.name).map_or(&Value::Null, |live| &live.status);
+            wanted.status.conditions.extend(usage.conditions(object.kind, &object.name));
+            wanted.fields.insert("usage".to_owned(), usage.field(object.kind, &object.name, live));
+            wanted.crossings = usage.crossings(object.kind, &object.name, live);
         }
         if object.kind == "GatewayClass" {
             wanted.fields = features::fields();

@@ -9,7 +9,9 @@ use operator_compile::resources::{ObjectName, Resources};
 use serde_json::{Map, Value, json};
 
 use crate::children::MANAGER;
+use crate::events::Events;
 use crate::merge::{Writer, merged};
+use crate::usage::Crossing;
 use crate::world::{Id, World};
 
 /// Writes under way at once.
@@ -21,6 +23,7 @@ pub(crate) struct Statuses {
     controller: String,
     apis: BTreeMap<&'static str, ApiResource>,
     wanted: BTreeMap<Id, Wanted>,
+    events: Events,
 }
 
 /// What an object's status is to be.
@@ -29,6 +32,8 @@ pub(crate) struct Wanted {
     pub(crate) status: Status,
     /// Further fields, as they are to be.
     pub(crate) fields: Map<String, Value>,
+    /// Told in Events once it is written.
+    pub(crate) crossings: Vec<Crossing>,
 }
 
 /// What came of a round of writes.
@@ -41,9 +46,10 @@ pub(crate) struct Written {
 
 impl Statuses {
     /// Nothing written so far.
-    pub(crate) fn new(client: kube::Client, controller: &str) -> Self {
+    pub(crate) fn new(client: kube::Client, controller: &str, replica: &str) -> Self {
         let apis = Resources::apis().into_iter().collect();
-        Self { client, controller: controller.to_owned(), apis, wanted: BTreeMap::new() }
+        let events = Events::new(client.clone(), controller, replica);
+        Self { client, controller: controller.to_owned(), apis, wanted: BTreeMap::new(), events }
     }
 
     /// Writes what differs. Objects that fail stay touched.
@@ -69,10 +75,20 @@ impl Statuses {
         let write = |(id, patch): (Id, Value)| async move { (this.send(&id, &patch).await, id) };
         let results: Vec<_> =
             futures::stream::iter(patches).map(write).buffer_unordered(AT_ONCE).collect().await;
+        for (_, id) in results.iter().filter(|(done, _)| *done) {
+            self.tell(world, id).await;
+        }
         let failed: Vec<Id> = results.into_iter().filter(|(done, _)| !done).map(|(_, id)| id).collect();
         let written = Written { count, failed: failed.len() };
         world.touched.extend(failed);
         written
+    }
+
+    async fn tell(&self, world: &World, id: &Id) {
+        let crossings = self.wanted.get(id).map_or(&[][..], |wanted| &wanted.crossings);
+        if let (Some(live), false) = (world.live(id.0, &id.1), crossings.is_empty()) {
+            self.events.crossed(id.0, &id.1, &live.uid, crossings).await;
+        }
     }
 
     /// The merge patch that an object needs, if it needs one.

@@ -33,6 +33,7 @@ pub(crate) struct World {
 pub(crate) struct Live {
     pub(crate) resource_version: String,
     pub(crate) generation: Option<i64>,
+    pub(crate) uid: String,
     /// `uid` of the Gateway that it belongs to: children of ours only.
     pub(crate) owner: Option<String>,
     pub(crate) status: Value,
@@ -98,6 +99,7 @@ impl World {
         let live = Live {
             resource_version: version.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
             generation: object["metadata"]["generation"].as_i64(),
+            uid: object["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
             owner: owner(&object),
             status: object.as_object_mut().and_then(|object| object.remove("status")).unwrap_or(Value::Null),
         };

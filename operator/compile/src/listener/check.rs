@@ -6,6 +6,7 @@ use gateway_snapshot::ListenerProtocol;
 
 use super::{AllowedNamespaces, Certificates, CompiledListener, ROUTE_KINDS, frontend};
 use crate::check::{self, shown};
+use crate::children::ADMIN_PORT;
 use crate::field::Field;
 use crate::problem::{InField, Problem};
 use crate::resources::ObjectName;
@@ -47,7 +48,7 @@ pub(super) fn listener(
         conflict: None,
         unresolved: vec![],
     };
-    if let Err(problem) = fill(&mut listener, raw, field) {
+    if let Err(problem) = fill(world, &mut listener, raw, field) {
         listener.refused = Some(problem);
     }
     if listener.protocol.is_some() {
@@ -60,10 +61,19 @@ pub(super) fn listener(
     listener
 }
 
-fn fill(listener: &mut CompiledListener, raw: &Listener, field: &Field<'_>) -> Result<(), Problem> {
+fn fill(
+    world: &World<'_>,
+    listener: &mut CompiledListener,
+    raw: &Listener,
+    field: &Field<'_>,
+) -> Result<(), Problem> {
     listener.port = u16::try_from(raw.port).map_err(|_| {
         Problem::value(&field.key("port"), format!("{} is not a port; use 1 to 65535", raw.port))
     })?;
+    if world.options.runtime.is_some() && listener.port >= ADMIN_PORT {
+        let message = format!("{} is used within the Pod; use a port below {ADMIN_PORT}", raw.port);
+        return Err(Problem::at(Reason::PortUnavailable, &field.key("port"), message));
+    }
     let protocol = match raw.protocol.as_str() {
         "HTTP" => ListenerProtocol::Http,
         "HTTPS" => ListenerProtocol::Https,
