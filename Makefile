@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CONSOLE := dashboards/console
 BIN = $(shell cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/turnpike
 
-.PHONY: help up test test-rust test-cluster cluster cluster-down demo-cluster conformance lint fmt golden engine console images deny setup partners chaos fuzz
+.PHONY: help bench up test test-rust test-cluster cluster cluster-down demo-cluster conformance lint fmt golden engine console images deny setup partners chaos fuzz
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,9 @@ deny: ## licences, advisories and sources of dependencies
 
 fuzz: ## fuzz every parser of outside bytes for a while: make fuzz SECONDS=60
 	./tests/fuzz.sh $(or $(SECONDS),60)
+
+bench: ## Turnpike beside nginx, HAProxy and Envoy, into docs/benchmarks.md (as root, alone on the machine); QUICK=1 for short rounds
+	./tests/bench/peers.sh $(if $(QUICK),QUICK) >docs/benchmarks.md
 
 chaos: engine ## a longer kill test: make chaos KILLS=1000 SEED=1
 	cargo build --workspace --all-targets

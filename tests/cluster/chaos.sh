@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Processes of the shop example are killed at random moments under load: gateways, analytics, the engine, operators. Every
+# answer that was received in full has its record, a hard quota admits no more than its number, and statuses come true
+# again. Runs after change.sh.
+#
+#   tests/cluster/chaos.sh [KILLS [SEED]]      12 kills; the seed, which is printed, decides which
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$here/../.."
+kills=${1:-12} seed=${2:-20261127}
+RANDOM=$seed
+work=$(mktemp -d)
+trap 'jobs -p | xargs -r kill 2>/dev/null || true; rm -rf "$work"' EXIT
+address=$(kubectl get gateway web -n shop -o jsonpath='{.status.addresses[0].value}')
+service=$(kubectl get service turnpike-analytics -n turnpike-system -o jsonpath='{.spec.clusterIP}')
+token=$(kubectl get secret turnpike-analytics -n turnpike-system -o jsonpath='{.data.token}' | base64 -d)
+key=tk_$(openssl rand -hex 32)
+hash=$(printf %s "$key" | sha256sum | cut -d' ' -f1)
+quota=400
+
+# Two gateways, and a consumer whose quota runs out meanwhile.
+kubectl patch gatewayfleet web -n shop --type=merge -p '{"spec":{"replicas":2}}' >/dev/null
+kubectl apply -f - >/dev/null <<YAML
+apiVersion: turnpike.dev/v1alpha1
+kind: Plan
+metadata: {name: small, namespace: shop}
+spec: {quotas: [{name: all, unit: Requests, quantity: $quota, period: Year, zone: UTC, mode: Hard}]}
+---
+apiVersion: turnpike.dev/v1alpha1
+kind: ApiProduct
+metadata: {name: chaos, namespace: shop}
+spec:
+  displayName: Chaos
+  stage: Published
+  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: chaos}]
+  plans: [{name: small}]
+---
+apiVersion: turnpike.dev/v1alpha1
+kind: Consumer
+metadata: {name: chaos, namespace: shop}
+spec: {credentials: {apiKeys: [{name: key, sha256: $hash}]}}
+---
+apiVersion: turnpike.dev/v1alpha1
+kind: Subscription
+metadata: {name: chaos, namespace: shop}
+spec: {consumerRef: {name: chaos}, productRef: {name: chaos}, planRef: {name: small}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: chaos, namespace: shop}
+spec:
+  parentRefs: [{name: web}]
+  hostnames: [chaos.example.com]
+  rules: [{backendRefs: [{name: echo, port: 80}]}]
+YAML
+programmed() {
+    [ "$(kubectl get gateway web -n shop -o jsonpath='{.status.conditions[?(@.type=="Programmed")].message}')" = "$1" ]
+}
+until_true 60 "two gateways" programmed "served by 2 of 2 gateways"
+# Those of an earlier test hand over their records first: that needs analytics and its store.
+gone() { [ "$(kubectl get pods -n shop -l gateway.networking.k8s.io/gateway-name=web -o name | wc -l)" = 2 ]; }
+until_true 60 "no gateway ends" gone
+
+# Status and request id of each answer that was received in full.
+sent() {
+    while [ ! -e "$work/stop" ]; do
+        curl -s --noproxy '*' --max-time 10 --resolve "chaos.example.com:8080:$address" -o /dev/null \
+            -w '%{exitcode} %{http_code} %header{x-request-id}\n' -H "x-api-key: $key" http://chaos.example.com:8080/ || true
+        sleep 0.02
+    done >"$work/answers.$1"
+}
+for caller in 1 2 3; do sent "$caller" & done
+
+# kill_one NAMESPACE LABEL CONTAINER: kill -9 of the first process of one Pod's container.
+kill_one() {
+    local pods pod id pid
+    mapfile -t pods < <(kubectl get pods -n "$1" -l "$2" --field-selector status.phase=Running -o name)
+    pod=${pods[RANDOM % ${#pods[@]}]}
+    id=$(kubectl get -n "$1" "$pod" -o jsonpath="{.status.containerStatuses[?(@.name==\"$3\")].containerID}")
+    pid=$("$state/bin/ctr" --address "$run/containerd.sock" -n k8s.io tasks ls 2>/dev/null |
+        awk -v id="${id#containerd://}" '$1 == id && $3 == "RUNNING" {print $2}')
+    # It may just be starting again.
+    [ -n "$pid" ] && kill -9 "$pid" && say "killed $3 of $pod"
+}
+kill_any() {
+    case $((RANDOM % 4)) in
+        0) kill_one shop gateway.networking.k8s.io/gateway-name=web gateway ;;
+        1) kill_one turnpike-system app.kubernetes.io/name=turnpike-analytics analytics ;;
+        2) kill_one turnpike-system app.kubernetes.io/name=turnpike-analytics engine ;;
+        3) kill_one turnpike-system app.kubernetes.io/name=turnpike-operator operator ;;
+    esac
+}
+say "SEED=$seed, $kills kills"
+for _ in $(seq "$kills"); do
+    until kill_any; do sleep 1; done
+    sleep "$((1 + RANDOM % 3))"
+done
+until_true 120 "all gateways again" programmed "served by 2 of 2 gateways"
+until_true 120 "all Pods again" kubectl wait pods --all -n turnpike-system --for=condition=Ready --timeout=1s
+# Whatever is left of the quota is used.
+sleep 5
+touch "$work/stop"
+wait
+
+awk '$1 == 0 && $2 != "000" {print $2, $3}' "$work"/answers.* | sort -u >"$work/received"
+awk '{print $1}' "$work/received" | sort | uniq -c | awk '{printf "%s answers with %s\n", $1, $2}' >&2
+odd=$(awk '$1 !~ /^(200|401|429|502|503)$/' "$work/received" | wc -l)
+[ "$odd" = 0 ] || fail "$odd answers with a status that nobody expects"
+admitted=$(grep -c '^200 ' "$work/received")
+[ "$admitted" -le "$quota" ] || fail "$admitted requests were served, the quota is $quota"
+api() { curl -sf --noproxy '*' --max-time 10 -H "authorization: Bearer $token" "http://$service:9090$1"; }
+recorded() { while read -r status id; do api "/v1/records/$id" | grep -q "\"status\": *$status" || return 1; done <"$work/sample"; }
+# Each of a few hundred, spread over the whole time.
+shuf -n 300 --random-source=<(yes "$seed") "$work/received" >"$work/sample"
+until_true 120 "a record of every answer" recorded
+used() { api "/v1/quotas?consumer=shop%2Fchaos" | tr -d ' \n' | sed -n 's/.*"used":\([0-9]*\).*/\1/p'; }
+counted() { [ "$(used)" -ge "$admitted" ] && [ "$(used)" -le "$quota" ]; }
+until_true 60 "the quota counts what was admitted" counted
+say "$kills kills: $admitted of $quota admitted, $(used) counted, $(wc -l <"$work/sample") answers looked up, each has its record"
