@@ -13,7 +13,7 @@ turnpike=$work/images/turnpike/usr/bin/turnpike
 
 say "applying examples/kubernetes and examples/shop"
 kubectl apply -f examples/kubernetes >/dev/null
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 7 -subj /CN=shop \
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=shop \
     -addext 'subjectAltName=DNS:*.example.com' -keyout "$work/tls.key" -out "$work/tls.crt" 2>/dev/null
 kubectl create secret tls shop-tls -n shop --cert "$work/tls.crt" --key "$work/tls.key" --dry-run=client -o yaml |
     kubectl apply -f - >/dev/null
@@ -69,3 +69,16 @@ told() { kubectl get events -n shop --field-selector reason=QuotaExceeded -o nam
 until_true 60 "the use in the Subscription" used_up bob-shop
 until_true 10 "an Event" told
 kubectl get consumers,subscriptions -n shop
+
+# Nothing is wrong, and what is made wrong is found.
+doctor() { "$turnpike" doctor --kubernetes; }
+doctor
+kubectl apply -f - >/dev/null <<'YAML'
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: lost, namespace: shop}
+spec: {parentRefs: [{name: web}], hostnames: [lost.example.com], rules: [{backendRefs: [{name: nowhere, port: 80}]}]}
+YAML
+lost() { ! doctor >"$work/doctor" && grep -q 'HTTPRoute shop/lost: ResolvedRefs is False (BackendNotFound)' "$work/doctor"; }
+until_true 20 "the doctor finds a route without a backend" lost
+kubectl delete httproute lost -n shop >/dev/null

@@ -20,14 +20,17 @@ const CERTIFICATE_DAYS: i64 = 21;
 /// Less free space than this, and the spool will soon keep counts only.
 const MIN_FREE_BYTES: u64 = 1024 * 1024 * 1024;
 
-/// Look for what is wrong with a running `turnpike up`, say where, and name the cure.
+/// Look for what is wrong with a running `turnpike up`, or in a cluster, say where, and name the cure.
 ///
-/// Looks at resources, certificates, disk, gateway, listeners, store, records and alerts. Exit code 1 when anything is
-/// wrong.
+/// Looks at resources, certificates, disk, gateway, listeners, store, records and alerts; in a cluster at definitions,
+/// resources, certificates, operators, analytics and scaling. Exit code 1 when anything is wrong.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
+    /// Look at the cluster of KUBECONFIG instead.
+    #[arg(long)]
+    kubernetes: bool,
 }
 
 /// One thing that was looked at.
@@ -47,18 +50,32 @@ impl Check {
 }
 
 pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> {
-    let state = State::open(&args.target.state)?;
+    let checks = if args.kubernetes { cluster().await? } else { machine(&args.target).await? };
+    let healthy = checks.iter().all(|check| check.ok);
+    output.print(&checks, || checks.iter().map(line).collect::<Vec<_>>().join("\n"))?;
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn cluster() -> anyhow::Result<Vec<Check>> {
+    let now = jiff::Timestamp::now();
+    let findings = operator_controller::examine(operator_compile::CONTROLLER_NAME, now).await?;
+    let check = |finding: operator_controller::Finding| {
+        Check::new(finding.what, finding.ok, finding.found, finding.cure)
+    };
+    Ok(findings.into_iter().map(check).collect())
+}
+
+async fn machine(target: &Target) -> anyhow::Result<Vec<Check>> {
+    let state = State::open(&target.state)?;
     let info = state.run_info()?;
     let mut checks = resources(&info);
     checks.push(disk(&state));
     let admin = Analytics::new(&info.admin, state.token()?)?.within(PATIENCE);
     checks.extend(gateway(&admin).await);
-    let analytics = args.target.connect()?.within(PATIENCE);
+    let analytics = target.connect()?.within(PATIENCE);
     checks.extend(pipeline(&analytics).await);
     checks.extend(alerts(&analytics).await);
-    let healthy = checks.iter().all(|check| check.ok);
-    output.print(&checks, || checks.iter().map(line).collect::<Vec<_>>().join("\n"))?;
-    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(checks)
 }
 
 fn line(check: &Check) -> String {

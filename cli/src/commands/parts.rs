@@ -73,6 +73,9 @@ pub(crate) struct GatewayArgs {
     /// After SIGTERM: how many seconds to go on accepting while not ready, so that balancers notice.
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     drain_delay: u64,
+    /// After the drain: how many seconds to hand over usage that the store has not confirmed.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    handover: u64,
     /// Bytes that usage may take on disk while analytics is away; from 80 % of it on, counts are kept without detail.
     #[arg(long, env = "TURNPIKE_SPOOL_BYTES", default_value_t = 4 << 30)]
     spool_bytes: u64,
@@ -102,6 +105,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<()> {
     options.port_map = low.chain(args.ports).collect();
     options.forwarded = args.unprivileged_ports;
     options.drain_delay = Duration::from_secs(args.drain_delay);
+    options.handover = Duration::from_secs(args.handover);
     options.spool_bytes = args.spool_bytes;
     options.spool_ring_bytes = args.spool_ring_bytes;
     options.analytics = args.analytics.map(|url| gateway_proxy::Analytics { url, token, identity });

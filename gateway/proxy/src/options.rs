@@ -32,6 +32,8 @@ pub struct Options {
     pub upstream_connections: usize,
     /// After SIGTERM: how long to go on accepting while not ready, so that balancers notice.
     pub drain_delay: Duration,
+    /// After the drain: how long to hand usage over that the store has not confirmed.
+    pub handover: Duration,
     /// Bytes that unsent usage may take on disk; from 80 % of it on, detail is given up and counts are kept.
     pub spool_bytes: u64,
     /// Bytes of each thread's ring of records on their way to the spool, about 250 for each request; reserved on disk
@@ -78,6 +80,7 @@ impl Options {
             admin_token: None,
             upstream_connections: 4096,
             drain_delay: Duration::ZERO,
+            handover: Duration::from_secs(10),
             spool_bytes: 4 << 30,
             spool_ring_bytes: 16 << 20,
             spool_wait: Duration::from_secs(30),

@@ -31,8 +31,6 @@ use crate::upstream::Interner;
 
 /// How often a spool that is in use is looked at again.
 const SPOOL_POLL: Duration = Duration::from_millis(50);
-/// How long the last segments are shipped when the process ends.
-const LAST_SHIPMENT: Duration = Duration::from_secs(10);
 /// How long the admin endpoint's last answers may take.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How long cut connections have for their records.
@@ -171,7 +169,7 @@ impl Process {
             reload: Part::spawn(|stop| reload.run(source, stop)),
             leases: lease_part(leases, service.clone(), in_flight),
             announcer: announcer_part(Arc::clone(&admin), service.clone()),
-            shipper: shipper_part(spool, service, seal_age),
+            shipper: shipper_part(spool, service, seal_age, options.handover),
             sealing,
             stop_sealing,
             endpoint: Part { task: admin_task, stop: stop_admin },
@@ -281,10 +279,10 @@ fn announcer_part(admin: Arc<Admin>, service: Option<Service>) -> Part {
     })
 }
 
-fn shipper_part(spool: Spool, service: Option<Service>, seal_age: Arc<SealAge>) -> Part {
+fn shipper_part(spool: Spool, service: Option<Service>, seal_age: Arc<SealAge>, handover: Duration) -> Part {
     Part::spawn(|stop| async move {
         match service {
-            Some(service) => Shipper::new(spool, service, seal_age).run(stop, LAST_SHIPMENT).await,
+            Some(service) => Shipper::new(spool, service, seal_age).run(stop, handover).await,
             None => stop.cancelled().await,
         }
     })

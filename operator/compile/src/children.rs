@@ -25,8 +25,10 @@ pub const ADMIN_PORT: u16 = 64_512;
 pub const UNPRIVILEGED: u16 = 64_512;
 /// How long a Pod that ends goes on accepting, until balancers have noticed, in seconds.
 const DRAIN_DELAY: u64 = 5;
-/// For the last usage to be shipped, in seconds.
-const LAST_SHIPMENT: u64 = 15;
+/// How long a Pod that ends hands its usage over, in seconds: its spool ends with it.
+const HANDOVER: u64 = 60;
+/// For the rest of its end, in seconds.
+const LAST: u64 = 5;
 /// User and group of the process.
 const USER: u32 = 65_532;
 
@@ -181,7 +183,7 @@ impl Parts<'_> {
             "serviceAccountName": self.name,
             "automountServiceAccountToken": false,
             "enableServiceLinks": false,
-            "terminationGracePeriodSeconds": DRAIN_DELAY + self.drain_s + LAST_SHIPMENT,
+            "terminationGracePeriodSeconds": DRAIN_DELAY + self.drain_s + HANDOVER + LAST,
             "securityContext": {
                 "runAsNonRoot": true,
                 "runAsUser": USER,
@@ -243,6 +245,7 @@ impl Parts<'_> {
             "--bind=0.0.0.0".to_owned(),
             "--unprivileged-ports".to_owned(),
             format!("--drain-delay={DRAIN_DELAY}"),
+            format!("--handover={HANDOVER}"),
         ];
         arguments.extend(self.runtime.analytics.iter().map(|url| format!("--analytics={url}")));
         arguments

@@ -7,6 +7,7 @@
 mod analytics;
 mod children;
 mod events;
+mod examine;
 mod features;
 mod identity;
 mod leader;
@@ -22,7 +23,11 @@ mod world;
 
 use std::net::SocketAddr;
 
+pub use examine::{Finding, examine};
 pub use operator::run;
+
+/// Children of ours, where we watch or list a kind only for them.
+const OURS: &str = "app.kubernetes.io/managed-by=turnpike";
 
 /// What an operator is told when it starts.
 #[derive(Debug, Clone)]

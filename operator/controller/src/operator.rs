@@ -32,7 +32,7 @@ use crate::statuses::{Statuses, Wanted, gateway_fields, gateway_of_set};
 use crate::usage::Usage;
 use crate::watch::{Change, Watched, start};
 use crate::world::{Id, World};
-use crate::{Error, Options};
+use crate::{Error, OURS, Options};
 
 /// News that wait while a round runs.
 const NEWS: usize = 4096;
@@ -42,8 +42,6 @@ const LOOK: Duration = Duration::from_mins(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Children of ours, where we watch a kind only for them.
-const OURS: &str = "app.kubernetes.io/managed-by=turnpike";
 
 /// Runs an operator until `stop`. Calls `ready` with the address of the streams once everything has been listed.
 pub async fn run(

@@ -150,3 +150,6 @@ impl Publisher {
         fleet.replicas.iter().map(|(name, state)| (name.clone(), serves(state))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

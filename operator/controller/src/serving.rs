@@ -185,3 +185,6 @@ fn answer(condition: &mut Condition, verdict: &Condition, generation: Option<i64
         condition.reason = Reason::Programmed;
     }
 }
+
+#[cfg(test)]
+mod tests;

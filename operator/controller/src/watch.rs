@@ -105,7 +105,8 @@ fn failed(kind: &'static str, error: &watcher::Error, failing: &mut bool) -> Opt
     None
 }
 
-fn name(object: &DynamicObject) -> ObjectName {
+/// Namespace and name.
+pub(crate) fn name(object: &DynamicObject) -> ObjectName {
     let metadata = object.meta();
     ObjectName::new(
         metadata.namespace.as_deref().unwrap_or_default(),
@@ -113,7 +114,8 @@ fn name(object: &DynamicObject) -> ObjectName {
     )
 }
 
-fn json(mut object: DynamicObject) -> Value {
+/// Without what nobody here reads.
+pub(crate) fn json(mut object: DynamicObject) -> Value {
     object.metadata.managed_fields = None;
     serde_json::to_value(object).expect("an object of an API server is JSON")
 }

@@ -1,0 +1,70 @@
+use super::*;
+
+const FLEET: &str = "shop/web";
+
+fn snapshot(version: &str) -> Snapshot {
+    Snapshot { version: version.to_owned(), ..Snapshot::default() }
+}
+
+fn accepted(version: &str) -> Answer {
+    Answer { version: version.to_owned(), accepted: true, errors: vec![] }
+}
+
+fn generation(publisher: &Publisher) -> Option<i64> {
+    publisher.serving(FLEET)["pod"].generation
+}
+
+#[test]
+fn a_replica_serves_the_generation_whose_version_it_accepted_last() {
+    let publisher = Publisher::default();
+    publisher.publish(FLEET, &snapshot("a"), 1);
+    publisher.joined(FLEET, "pod", 7);
+    assert_eq!(generation(&publisher), None, "it has not said anything");
+    publisher.answered(FLEET, "pod", 7, accepted("a"));
+    assert_eq!(generation(&publisher), Some(1));
+    // A change of the Gateway that changes nothing for its gateways.
+    publisher.publish(FLEET, &snapshot("a"), 2);
+    assert_eq!(generation(&publisher), Some(2));
+    publisher.publish(FLEET, &snapshot("b"), 3);
+    assert_eq!(generation(&publisher), Some(2), "what is on its way does not count");
+    let refusal = Answer { version: "b".to_owned(), accepted: false, errors: vec!["no".to_owned()] };
+    publisher.answered(FLEET, "pod", 7, refusal);
+    assert_eq!(
+        (generation(&publisher), &publisher.serving(FLEET)["pod"].complaints[..]),
+        (Some(2), &["no".to_owned()][..])
+    );
+    publisher.answered(FLEET, "pod", 7, accepted("b"));
+    assert_eq!((generation(&publisher), publisher.serving(FLEET)["pod"].complaints.len()), (Some(3), 0));
+    // What another operator has fed it, and this one has not compiled.
+    publisher.answered(FLEET, "pod", 7, accepted("c"));
+    assert_eq!(generation(&publisher), None);
+}
+
+#[test]
+fn the_end_of_an_earlier_stream_says_nothing_about_the_present_one() {
+    let publisher = Publisher::default();
+    publisher.publish(FLEET, &snapshot("a"), 1);
+    publisher.joined(FLEET, "pod", 1);
+    publisher.joined(FLEET, "pod", 2);
+    publisher.answered(FLEET, "pod", 2, accepted("a"));
+    publisher.answered(FLEET, "pod", 1, accepted("old"));
+    publisher.left(FLEET, "pod", 1);
+    assert_eq!(generation(&publisher), Some(1));
+    publisher.left(FLEET, "pod", 2);
+    assert!(publisher.serving(FLEET).is_empty());
+}
+
+#[test]
+fn followers_wake_for_other_contents_only() {
+    let publisher = Publisher::default();
+    let mut current = publisher.follow(FLEET);
+    publisher.publish(FLEET, &snapshot("a"), 1);
+    assert!(current.has_changed().unwrap());
+    assert_eq!(current.borrow_and_update().as_ref().unwrap().version, "a");
+    publisher.publish(FLEET, &snapshot("a"), 2);
+    assert!(!current.has_changed().unwrap());
+    publisher.publish("shop/other", &snapshot("b"), 1);
+    assert!(!current.has_changed().unwrap(), "another fleet's");
+    publisher.retain(|fleet| fleet != FLEET);
+    assert!(current.has_changed().is_err(), "the stream ends with its Gateway");
+}
