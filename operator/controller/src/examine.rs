@@ -168,7 +168,7 @@ fn is_bad(condition: &Value) -> bool {
 
 /// Operators and analytics.
 async fn workloads(client: &Client) -> Result<Vec<Finding>, Error> {
-    let named = |name: &str| ListParams::default().labels(&format!("app.kubernetes.io/name={name}"));
+    let named = |name: &str| ListParams::default().fields(&format!("metadata.name={name}"));
     let operators: Api<Deployment> = Api::all(client.clone());
     let operators =
         operators.list(&named("turnpike-operator")).await.map_err(|error| failed("Deployment", error))?;
