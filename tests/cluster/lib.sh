@@ -26,6 +26,8 @@ start() {
     shift
     setsid nohup nsenter --net="/run/netns/$netns" -- "$@" >"$state/log/$name" 2>&1 </dev/null &
     echo $! >"$state/pid/$name"
+    # Not a job of the script: `wait` and its end do not concern it.
+    disown "$!"
 }
 
 # Ends a program that `start` started, if it still runs.
