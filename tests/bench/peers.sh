@@ -84,7 +84,7 @@ for file in "$here"/peers/*; do
     sed "${fill[@]}" "$file" >"$work/$(basename "$file")"
 done
 mv "$work/turnpike.yaml" "$work/shop/"
-kubectl_like() { sed 's/^/    /' "$1"; }
+indented() { sed 's/^/    /' "$1"; }
 cat >"$work/shop/tls.yaml" <<YAML
 apiVersion: v1
 kind: Secret
@@ -92,9 +92,9 @@ metadata: {name: tls, namespace: bench}
 type: kubernetes.io/tls
 stringData:
   tls.crt: |
-$(kubectl_like "$work/tls.crt")
+$(indented "$work/tls.crt")
   tls.key: |
-$(kubectl_like "$work/tls.key")
+$(indented "$work/tls.key")
 YAML
 
 # start NAME CORE COMMAND...: sets ${pid[NAME]}.

@@ -2,10 +2,8 @@
 # A fleet grows and shrinks by the load on its processors: the real metrics-server, a HorizontalPodAutoscaler that the
 # operator makes, 1 -> 3 -> 1 gateways. No request fails, and all of them are in the report. Runs after change.sh.
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/shop.sh"
 cd "$here/../.."
-work=$(mktemp -d)
-trap 'jobs -p | xargs -r kill 2>/dev/null || true; rm -rf "$work"' EXIT
 
 if [ ! -e "$state/pid/metrics" ]; then
     say "starting metrics-server"
@@ -41,13 +39,6 @@ YAML
 fi
 until_true 90 "figures of Pods" sh -c 'kubectl top pods -n shop | grep -q web-'
 
-address=$(kubectl get gateway web -n shop -o jsonpath='{.status.addresses[0].value}')
-key=$(sed -n 's|.*"consumer": "shop/carol", "key": "\([^"]*\)".*|\1|p' examples/shop-traffic.json | head -1)
-service=$(kubectl get service turnpike-analytics -n turnpike-system -o jsonpath='{.spec.clusterIP}')
-token=$(kubectl get secret turnpike-analytics -n turnpike-system -o jsonpath='{.data.token}' | base64 -d)
-programmed() {
-    [ "$(kubectl get gateway web -n shop -o jsonpath='{.status.conditions[?(@.type=="Programmed")].message}')" = "$1" ]
-}
 kubectl apply --server-side --force-conflicts -f - >/dev/null <<'YAML'
 apiVersion: turnpike.dev/v1alpha1
 kind: GatewayFleet
@@ -62,13 +53,11 @@ until_true 120 "one gateway" programmed "served by 1 of 1 gateways"
 begun=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 # Callers with one connection each: many requests, at most 40 s long, then few until told to stop.
 for caller in 1 2 3 4; do
-    curl -s --noproxy '*' --rate 100/s --resolve "shop.example.com:8080:$address" -o /dev/null -w '%{http_code}\n' \
-        -H "x-api-key: $key" "http://shop.example.com:8080/orders/[1-4000]" >"$work/answers.$caller" &
+    "${ask[@]}" "http://shop.example.com:8080/orders/[1-4000]" --rate 100/s >"$work/answers.$caller" &
 done
 few() {
     while [ ! -e "$work/stop" ]; do
-        curl -s --noproxy '*' --resolve "shop.example.com:8080:$address" -o /dev/null -w '%{http_code}\n' \
-            -H "x-api-key: $key" http://shop.example.com:8080/orders/few || true
+        "${ask[@]}" http://shop.example.com:8080/orders/few || true
         sleep 0.1
     done >"$work/answers.few"
 }
@@ -80,13 +69,6 @@ say "one gateway without it"
 touch "$work/stop"
 wait
 
-sent=$(cat "$work"/answers.* | wc -l)
-good=$(cat "$work"/answers.* | grep -c '^200$' || true)
-[ "$sent" = "$good" ] || { sort "$work"/answers.* | uniq -c >&2; fail "$((sent - good)) of $sent requests failed"; }
-reported() {
-    [ "$(curl -sf --noproxy '*' -H "authorization: Bearer $token" \
-        "http://$service:9090/v1/usage?by=consumer&from=$begun&consumer=shop%2Fcarol&format=csv" |
-        tail -1 | cut -d, -f2)" = "$sent" ]
-}
-until_true 120 "usage of $sent requests" reported
+none_failed "$work"/answers.*
+until_true 120 "usage of $sent requests" reported "$begun"
 say "$sent requests while the fleet grew and shrank: 0 failed, $sent in the report"

@@ -5,15 +5,11 @@
 #
 #   tests/cluster/chaos.sh [KILLS [SEED]]      12 kills; the seed, which is printed, decides which
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/shop.sh"
 cd "$here/../.."
 kills=${1:-12} seed=${2:-20261127}
 RANDOM=$seed
-work=$(mktemp -d)
-trap 'jobs -p | xargs -r kill 2>/dev/null || true; rm -rf "$work"' EXIT
-address=$(kubectl get gateway web -n shop -o jsonpath='{.status.addresses[0].value}')
-service=$(kubectl get service turnpike-analytics -n turnpike-system -o jsonpath='{.spec.clusterIP}')
-token=$(kubectl get secret turnpike-analytics -n turnpike-system -o jsonpath='{.data.token}' | base64 -d)
+# Of a consumer of its own.
 key=tk_$(openssl rand -hex 32)
 hash=$(printf %s "$key" | sha256sum | cut -d' ' -f1)
 quota=400
@@ -53,9 +49,6 @@ spec:
   hostnames: [chaos.example.com]
   rules: [{backendRefs: [{name: echo, port: 80}]}]
 YAML
-programmed() {
-    [ "$(kubectl get gateway web -n shop -o jsonpath='{.status.conditions[?(@.type=="Programmed")].message}')" = "$1" ]
-}
 until_true 60 "two gateways" programmed "served by 2 of 2 gateways"
 # Those of an earlier test hand over their records first: that needs analytics and its store.
 gone() { [ "$(kubectl get pods -n shop -l gateway.networking.k8s.io/gateway-name=web -o name | wc -l)" = 2 ]; }
@@ -108,7 +101,6 @@ odd=$(awk '$1 !~ /^(200|401|429|502|503)$/' "$work/received" | wc -l)
 [ "$odd" = 0 ] || fail "$odd answers with a status that nobody expects"
 admitted=$(grep -c '^200 ' "$work/received")
 [ "$admitted" -le "$quota" ] || fail "$admitted requests were served, the quota is $quota"
-api() { curl -sf --noproxy '*' --max-time 10 -H "authorization: Bearer $token" "http://$service:9090$1"; }
 recorded() { while read -r status id; do api "/v1/records/$id" | grep -q "\"status\": *$status" || return 1; done <"$work/sample"; }
 # Each of a few hundred, spread over the whole time.
 shuf -n 300 --random-source=<(yes "$seed") "$work/received" >"$work/sample"

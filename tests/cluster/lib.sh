@@ -1,4 +1,4 @@
-# What up.sh, down.sh and image.sh share: where the node is, and how its programs start and end.
+# What all scripts here share: where the node is, and how its programs start and end.
 # shellcheck shell=bash disable=SC2034 # used by the scripts that read this file
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -2,12 +2,8 @@
 # One of two operators is lost, the one that leads: requests go on, the other one feeds gateways and takes over statuses.
 # Then both are restarted. Runs after demo.sh.
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/shop.sh"
 cd "$here/../.."
-work=$(mktemp -d)
-trap 'jobs -p | xargs -r kill 2>/dev/null || true; rm -rf "$work"' EXIT
-address=$(kubectl get gateway web -n shop -o jsonpath='{.status.addresses[0].value}')
-key=$(sed -n 's|.*"consumer": "shop/carol", "key": "\([^"]*\)".*|\1|p' examples/shop-traffic.json | head -1)
 
 leader() { kubectl get lease turnpike-operator -n turnpike-system -o jsonpath='{.spec.holderIdentity}'; }
 # route NAME: a rule of its own, which answers with a redirect to that name.
@@ -31,14 +27,10 @@ accepted() {
         --for=jsonpath='{.status.parents[0].conditions[?(@.type=="Accepted")].observedGeneration}'="$(kubectl get \
             httproute moved -n shop -o jsonpath='{.metadata.generation}')" >/dev/null 2>&1
 }
-programmed() {
-    [ "$(kubectl get gateway web -n shop -o jsonpath='{.status.conditions[?(@.type=="Programmed")].message}')" = "$1" ]
-}
 
 until_true 60 "two operators" kubectl wait -n turnpike-system deployment/turnpike-operator \
     --for=jsonpath='{.status.readyReplicas}'=2 --timeout=0
-curl -s --noproxy '*' --rate 50/s --resolve "shop.example.com:8080:$address" -o /dev/null -w '%{http_code}\n' \
-    -H "x-api-key: $key" "http://shop.example.com:8080/orders/[1-1000]" >"$work/answers" &
+"${ask[@]}" "http://shop.example.com:8080/orders/[1-1000]" --rate 50/s >"$work/answers" &
 route one.example.com
 until_true 10 "a new route is served" served one.example.com
 until_true 10 "its status is written" accepted
@@ -64,7 +56,5 @@ until_true 15 "the Gateway is programmed" programmed "served by 1 of 1 gateways"
 kubectl delete httproute moved -n shop >/dev/null
 wait
 
-sent=$(wc -l <"$work/answers")
-good=$(grep -c '^200$' "$work/answers" || true)
-[ "$sent" = "$good" ] || { sort "$work/answers" | uniq -c >&2; fail "$((sent - good)) of $sent requests failed"; }
+none_failed "$work/answers"
 say "$sent requests meanwhile: 0 failed"

@@ -1,7 +1,7 @@
 //! The endpoint of gateways in a cluster: TLS with certificates of the operator's CA on both sides.
 //!
-//! In: connections. Out: those whose certificate names a fleet, and those of operators, apart. The files of our own identity are read again when they
-//! change, for connections from then on.
+//! In: connections. Out: those whose certificate names a fleet, and those of operators, apart. The files of our own
+//! identity are read again when they change, for connections from then on.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,10 +38,13 @@ pub struct IdentityError {
     problem: String,
 }
 
+/// A connection and its other end.
+type Accepted = (TlsStream<TcpStream>, SocketAddr);
+
 /// Accepted connections of one kind of caller.
 pub(crate) struct MutualListener {
     local: SocketAddr,
-    accepted: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+    accepted: mpsc::Receiver<Accepted>,
 }
 
 impl MutualListener {
@@ -78,8 +81,8 @@ impl Listener for MutualListener {
 /// Where accepted connections go.
 #[derive(Clone)]
 struct Senders {
-    fleets: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
-    operators: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
+    fleets: mpsc::Sender<Accepted>,
+    operators: mpsc::Sender<Accepted>,
 }
 
 async fn accept(
@@ -130,7 +133,7 @@ async fn accept(
 
 impl Senders {
     /// By the URI in the caller's certificate, which was verified.
-    fn of(&self, stream: &TlsStream<TcpStream>) -> Option<&mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>> {
+    fn of(&self, stream: &TlsStream<TcpStream>) -> Option<&mpsc::Sender<Accepted>> {
         let leaf = stream.get_ref().1.peer_certificates()?.first()?;
         let (_, certificate) = x509_parser::parse_x509_certificate(leaf).ok()?;
         let names = certificate.subject_alternative_name().ok()??;

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde::Serialize;
+use jiff::Timestamp;
+use operator_controller::{Check, certificates};
 use serde_json::Value;
 
 use crate::client::{Analytics, Target};
@@ -15,8 +16,6 @@ use crate::up::compile_folder;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Records that wait for longer than this are a sign that the store or analytics is away.
 const MAX_LAG_MS: u64 = 15_000;
-/// Certificates that end within this many days are named.
-const CERTIFICATE_DAYS: i64 = 21;
 /// Less free space than this, and the spool will soon keep counts only.
 const MIN_FREE_BYTES: u64 = 1024 * 1024 * 1024;
 
@@ -33,36 +32,15 @@ pub(crate) struct Args {
     kubernetes: bool,
 }
 
-/// One thing that was looked at.
-#[derive(Debug, Serialize)]
-struct Check {
-    what: &'static str,
-    ok: bool,
-    found: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    cure: &'static str,
-}
-
-impl Check {
-    fn new(what: &'static str, ok: bool, found: impl Into<String>, cure: &'static str) -> Self {
-        Self { what, ok, found: found.into(), cure: if ok { "" } else { cure } }
-    }
-}
-
 pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> {
-    let checks = if args.kubernetes { cluster().await? } else { machine(&args.target).await? };
+    let checks = if args.kubernetes {
+        operator_controller::examine(operator_compile::CONTROLLER_NAME, Timestamp::now()).await?
+    } else {
+        machine(&args.target).await?
+    };
     let healthy = checks.iter().all(|check| check.ok);
     output.print(&checks, || checks.iter().map(line).collect::<Vec<_>>().join("\n"))?;
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-async fn cluster() -> anyhow::Result<Vec<Check>> {
-    let now = jiff::Timestamp::now();
-    let findings = operator_controller::examine(operator_compile::CONTROLLER_NAME, now).await?;
-    let check = |finding: operator_controller::Finding| {
-        Check::new(finding.what, finding.ok, finding.found, finding.cure)
-    };
-    Ok(findings.into_iter().map(check).collect())
 }
 
 async fn machine(target: &Target) -> anyhow::Result<Vec<Check>> {
@@ -110,17 +88,7 @@ fn resources(info: &RunInfo) -> Vec<Check> {
             "",
         ));
     }
-    let now = jiff::Timestamp::now().as_second();
-    for (name, certificate) in &compiled.snapshot.certificates {
-        let days = (certificate.not_after - now).div_euclid(86_400);
-        let found = format!("{name} (serial {}) ends in {days} days", certificate.serial);
-        checks.push(Check::new(
-            "certificate",
-            days >= CERTIFICATE_DAYS,
-            found,
-            "renew the certificate in its Secret",
-        ));
-    }
+    checks.extend(certificates(&compiled.snapshot, Timestamp::now()));
     checks
 }
 

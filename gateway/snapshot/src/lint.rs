@@ -120,8 +120,7 @@ impl Report<'_> {
             {
                 self.add(&object, "other certificates of callers than its port's first listener");
             }
-            let shown = listener.tls.iter().flat_map(|tls| &tls.certificates);
-            for certificate in shown.chain(&listener.client_certificate) {
+            for certificate in listener.certificates() {
                 if !self.snapshot.certificates.contains_key(certificate) {
                     self.add(&object, format!("certificate {certificate} is missing"));
                 }

@@ -25,6 +25,13 @@ pub struct Listener {
     pub client_certificate: Option<Key>,
 }
 
+impl Listener {
+    /// Keys of all certificates that it refers to.
+    pub fn certificates(&self) -> impl Iterator<Item = &Key> {
+        self.tls.iter().flat_map(|tls| &tls.certificates).chain(&self.client_certificate)
+    }
+}
+
 /// What a listener speaks downstream; HTTP/2 is negotiated in both cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{BackendRef, Filter, Key, Route, Rule, Settings, Snapshot};
+use crate::{BackendRef, Filter, Key, Listener, Route, Rule, Settings, Snapshot};
 
 impl Snapshot {
     /// What the Gateway `gateway` (`namespace/name`) serves, with `settings` and without a version.
@@ -17,10 +17,7 @@ impl Snapshot {
         };
         let routes: BTreeMap<Key, Route> =
             self.routes.iter().filter_map(|(key, route)| Some((key.clone(), attached(route)?))).collect();
-        let certificates: BTreeSet<&Key> = listeners
-            .values()
-            .flat_map(|l| l.tls.iter().flat_map(|tls| &tls.certificates).chain(&l.client_certificate))
-            .collect();
+        let certificates: BTreeSet<&Key> = listeners.values().flat_map(Listener::certificates).collect();
         let used = Used::by(&routes);
         let subscriptions = only(&self.subscriptions, |_, entry| used.products.contains(&entry.product));
         let plans: BTreeSet<&Key> = subscriptions.values().map(|entry| &entry.plan).collect();

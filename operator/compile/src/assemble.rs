@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway_snapshot::{Catalog, CatalogLimit, FORMAT, Key, Rule, Settings, Snapshot};
+use gateway_snapshot::{Catalog, CatalogLimit, FORMAT, Key, Listener, Rule, Settings, Snapshot};
 
 use crate::alert::{CompiledAlert, alerts};
 use crate::backend::{self, Target};
@@ -123,11 +123,7 @@ fn snapshot(derived: &mut Derived<'_, '_>, warnings: &mut Vec<Warning>) -> Snaps
 
 /// Adds what the listeners, routes and subscriptions of `snapshot` refer to.
 fn used(derived: &Derived<'_, '_>, snapshot: &mut Snapshot) {
-    let certificates: BTreeSet<&Key> = snapshot
-        .listeners
-        .values()
-        .flat_map(|l| l.tls.iter().flat_map(|tls| &tls.certificates).chain(&l.client_certificate))
-        .collect();
+    let certificates: BTreeSet<&Key> = snapshot.listeners.values().flat_map(Listener::certificates).collect();
     let found = certificates
         .into_iter()
         .filter_map(|key| Some((key.clone(), derived.gateways.certificates.get(key)?.clone())));

@@ -45,3 +45,18 @@ pub(crate) fn read(
         Err(wrong("holds no PEM certificates under `ca.crt`, or one that no chain can be verified with"))
     }
 }
+
+/// One bundle of all that are good, which is empty when none is; and what is wrong with the others.
+pub(crate) fn join(bundles: impl Iterator<Item = Result<String, Problem>>) -> (String, Vec<Problem>) {
+    let (mut whole, mut problems) = (String::new(), Vec::new());
+    for bundle in bundles {
+        match bundle {
+            Ok(pem) => {
+                whole.push_str(pem.trim_end());
+                whole.push('\n');
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    (whole, problems)
+}

@@ -43,8 +43,18 @@ impl<'a> Grants<'a> {
         Self { pairs }
     }
 
-    /// Whether `from` may refer to `name` at `to`. Within a namespace it always may.
-    pub(crate) fn permit(&self, from: End<'_>, to: End<'_>, name: &str) -> bool {
+    /// Whether `from` may refer to `name` at `to`, or what to write when it may not. Within a namespace it always may.
+    pub(crate) fn check(&self, from: End<'_>, to: End<'_>, name: &str) -> Result<(), String> {
+        if self.permit(from, to, name) {
+            return Ok(());
+        }
+        Err(format!(
+            "{} {}/{name} may not be used; add a ReferenceGrant in namespace {} from {} in namespace {} to {}",
+            to.kind, to.namespace, to.namespace, from.kind, from.namespace, to.kind
+        ))
+    }
+
+    fn permit(&self, from: End<'_>, to: End<'_>, name: &str) -> bool {
         let asked = |name| {
             self.pairs.contains(&[
                 from.group,
@@ -58,12 +68,4 @@ impl<'a> Grants<'a> {
         };
         from.namespace == to.namespace || asked(name) || asked("")
     }
-}
-
-/// What to write when a reference is not permitted.
-pub(crate) fn grant_hint(from: End<'_>, to: End<'_>) -> String {
-    format!(
-        "add a ReferenceGrant in namespace {} from {} in namespace {} to {}",
-        to.namespace, from.kind, from.namespace, to.kind
-    )
 }

@@ -1,6 +1,5 @@
 //! Asks analytics how quotas stand, by TLS with certificates of our CA on both sides.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,7 +19,7 @@ pub(crate) async fn run(
     http: reqwest::Client,
     url: String,
     mut leads: watch::Receiver<bool>,
-    usage: watch::Sender<Option<Arc<Usage>>>,
+    usage: watch::Sender<Option<Usage>>,
 ) {
     let mut missed = 0;
     while !usage.is_closed() {
@@ -30,7 +29,7 @@ pub(crate) async fn run(
         match ask(&http, &url).await {
             Ok(heard) => {
                 missed = 0;
-                usage.send_replace(Some(Arc::new(heard)));
+                usage.send_replace(Some(heard));
             }
             Err(error) => {
                 missed += 1;

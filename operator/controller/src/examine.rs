@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 
 use crds::k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use crds::k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use gateway_snapshot::{Certificate, Key, Snapshot};
 use jiff::Timestamp;
 use kube::Client;
-use kube::api::{Api, DynamicObject, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use operator_compile::resources::{ObjectName, Resources};
 use operator_compile::{ObjectRef, Options, compile};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::watch::{json, name};
@@ -20,29 +22,41 @@ use crate::{Error, OURS};
 const CERTIFICATE_DAYS: i64 = 21;
 
 /// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
     /// Of what it is.
     pub what: &'static str,
     /// Whether it is well.
     pub ok: bool,
     /// What was found.
     pub found: String,
-    /// What to do when it is not well.
+    /// What to do; empty when it is well.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub cure: &'static str,
 }
 
-impl Finding {
-    fn new(what: &'static str, ok: bool, found: impl Into<String>, cure: &'static str) -> Self {
-        Self { what, ok, found: found.into(), cure }
+impl Check {
+    /// `cure`: what to do when it is not well.
+    pub fn new(what: &'static str, ok: bool, found: impl Into<String>, cure: &'static str) -> Self {
+        Self { what, ok, found: found.into(), cure: if ok { "" } else { cure } }
     }
+}
+
+/// How long the certificates of `snapshot` hold.
+pub fn certificates(snapshot: &Snapshot, now: Timestamp) -> Vec<Check> {
+    let check = |(key, certificate): (&Key, &Certificate)| {
+        let days = (certificate.not_after - now.as_second()).div_euclid(86_400);
+        let found = format!("{key} (serial {}) ends in {days} days", certificate.serial);
+        Check::new("certificate", days >= CERTIFICATE_DAYS, found, "renew the certificate in its Secret")
+    };
+    snapshot.certificates.iter().map(check).collect()
 }
 
 /// Looks at the cluster of the environment, as of `now`.
 ///
 /// # Errors
 /// When there is no cluster, or it does not let us read.
-pub async fn examine(controller_name: &str, now: Timestamp) -> Result<Vec<Finding>, Error> {
+pub async fn examine(controller_name: &str, now: Timestamp) -> Result<Vec<Check>, Error> {
     let config = kube::Config::infer().await.map_err(|error| Error::Config(Box::new(error)))?;
     let client = Client::try_from(config).map_err(|error| failed("client", error))?;
     let mut findings = Vec::new();
@@ -57,14 +71,9 @@ pub async fn examine(controller_name: &str, now: Timestamp) -> Result<Vec<Findin
     }
     if findings.len() == before {
         let found = format!("nothing wrong with {} objects of ours", compiled.statuses.len());
-        findings.push(Finding::new("resources", true, found, ""));
+        findings.push(Check::new("resources", true, found, ""));
     }
-    for (key, certificate) in &compiled.snapshot.certificates {
-        let days = (certificate.not_after - now.as_second()).div_euclid(86_400);
-        let found = format!("{key} (serial {}) ends in {days} days", certificate.serial);
-        let cure = "renew the certificate in its Secret";
-        findings.push(Finding::new("certificate", days >= CERTIFICATE_DAYS, found, cure));
-    }
+    findings.extend(certificates(&compiled.snapshot, now));
     findings.extend(workloads(&client).await?);
     findings.extend(scaling(&client).await?);
     Ok(findings)
@@ -82,7 +91,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn read(client: &Client, findings: &mut Vec<Finding>) -> Result<Self, Error> {
+    async fn read(client: &Client, findings: &mut Vec<Check>) -> Result<Self, Error> {
         let mut cluster = Self::default();
         let mut missing = Vec::new();
         for (kind, resource) in Resources::apis() {
@@ -100,7 +109,7 @@ impl Cluster {
                 cluster.statuses.insert((kind, name.clone()), status.unwrap_or_default());
                 if let Err(error) = cluster.resources.put(kind, &name, object) {
                     let found = format!("{kind} {name} does not fit its type: {error}");
-                    findings.push(Finding::new("resources", false, found, "upgrade the chart turnpike-crds"));
+                    findings.push(Check::new("resources", false, found, "upgrade the chart turnpike-crds"));
                 }
             }
         }
@@ -109,13 +118,13 @@ impl Cluster {
             missing => format!("the API server does not know {}", missing.join(", ")),
         };
         let cure = "install or upgrade the chart turnpike-crds";
-        findings.push(Finding::new("definitions", missing.is_empty(), found, cure));
+        findings.push(Check::new("definitions", missing.is_empty(), found, cure));
         Ok(cluster)
     }
 }
 
 /// What an object's status says that is not well.
-fn wrong(object: &ObjectRef, generation: Option<i64>, live: &Value, controller: &str) -> Vec<Finding> {
+fn wrong(object: &ObjectRef, generation: Option<i64>, live: &Value, controller: &str) -> Vec<Check> {
     let name = format!("{} {}", object.kind, object.name);
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut conditions = list(&live["conditions"]);
@@ -133,7 +142,7 @@ fn wrong(object: &ObjectRef, generation: Option<i64>, live: &Value, controller: 
     let mut findings = Vec::new();
     if late {
         let cure = "look at the operator's log; it writes statuses within a second";
-        findings.push(Finding::new(
+        findings.push(Check::new(
             "resources",
             false,
             format!("{name}: its status is of an older generation"),
@@ -149,7 +158,7 @@ fn wrong(object: &ObjectRef, generation: Option<i64>, live: &Value, controller: 
             text("reason"),
             text("message")
         );
-        findings.push(Finding::new("resources", false, found, "correct what the message names"));
+        findings.push(Check::new("resources", false, found, "correct what the message names"));
     }
     findings.dedup();
     findings
@@ -167,39 +176,37 @@ fn is_bad(condition: &Value) -> bool {
 }
 
 /// Operators and analytics.
-async fn workloads(client: &Client) -> Result<Vec<Finding>, Error> {
-    let named = |name: &str| ListParams::default().fields(&format!("metadata.name={name}"));
-    let operators: Api<Deployment> = Api::all(client.clone());
-    let operators =
-        operators.list(&named("turnpike-operator")).await.map_err(|error| failed("Deployment", error))?;
-    let analytics: Api<StatefulSet> = Api::all(client.clone());
-    let analytics =
-        analytics.list(&named("turnpike-analytics")).await.map_err(|error| failed("StatefulSet", error))?;
-    let operators = operators.iter().map(|found| {
-        let ready = found.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default();
-        (ready, found.spec.replicas.unwrap_or(1))
-    });
-    let analytics = analytics.iter().map(|found| {
-        let ready = found.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default();
-        (ready, found.spec.replicas.unwrap_or(1))
-    });
-    let told = |what, counts: Vec<(i32, i32)>, cure| {
-        let (ready, wanted) = counts.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        let ok = wanted > 0 && ready >= wanted;
-        Finding::new(what, ok, format!("{ready} of {wanted} are ready"), cure)
-    };
-    Ok(vec![
-        told(
+async fn workloads(client: &Client) -> Result<Vec<Check>, Error> {
+    let operators = ApiResource::erase::<Deployment>(&());
+    let analytics = ApiResource::erase::<StatefulSet>(&());
+    let mut checks = Vec::new();
+    for (what, resource, name, cure) in [
+        (
             "operators",
-            operators.collect(),
+            operators,
+            "turnpike-operator",
             "install the chart turnpike, or look at the log of its operator",
         ),
-        told("analytics", analytics.collect(), "install the chart turnpike, or look at the log of analytics"),
-    ])
+        (
+            "analytics",
+            analytics,
+            "turnpike-analytics",
+            "install the chart turnpike, or look at the log of analytics",
+        ),
+    ] {
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+        let named = ListParams::default().fields(&format!("metadata.name={name}"));
+        let list = api.list(&named).await.map_err(|error| failed(&resource.kind, error))?;
+        let sum = |field: &str| list.iter().filter_map(|found| found.data.pointer(field)?.as_i64()).sum();
+        let (ready, wanted): (i64, i64) = (sum("/status/readyReplicas"), sum("/spec/replicas"));
+        let found = format!("{ready} of {wanted} are ready");
+        checks.push(Check::new(what, wanted > 0 && ready >= wanted, found, cure));
+    }
+    Ok(checks)
 }
 
 /// Whether fleets that are to scale can.
-async fn scaling(client: &Client) -> Result<Vec<Finding>, Error> {
+async fn scaling(client: &Client) -> Result<Vec<Check>, Error> {
     let api: Api<HorizontalPodAutoscaler> = Api::all(client.clone());
     let ours = api
         .list(&ListParams::default().labels(OURS))
@@ -217,7 +224,7 @@ async fn scaling(client: &Client) -> Result<Vec<Finding>, Error> {
         );
         let found = format!("{name} does not scale: {}", told.message.unwrap_or_default());
         let cure = "install metrics-server, and request CPU in the resources of the GatewayFleet";
-        findings.push(Finding::new("scaling", false, found, cure));
+        findings.push(Check::new("scaling", false, found, cure));
     }
     Ok(findings)
 }

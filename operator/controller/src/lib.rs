@@ -23,7 +23,7 @@ mod world;
 
 use std::net::SocketAddr;
 
-pub use examine::{Finding, examine};
+pub use examine::{Check, certificates, examine};
 pub use operator::run;
 
 /// Children of ours, where we watch or list a kind only for them.

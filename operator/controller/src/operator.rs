@@ -145,7 +145,7 @@ fn follow_usage(
     now: Timestamp,
     url: Option<&str>,
     leads: watch::Receiver<bool>,
-) -> Result<watch::Receiver<Option<Arc<Usage>>>, Error> {
+) -> Result<watch::Receiver<Option<Usage>>, Error> {
     let usage = watch::Sender::new(None);
     let heard = usage.subscribe();
     if let Some(url) = url {
@@ -179,7 +179,7 @@ struct Operator {
     /// Whether children and statuses are ours to write.
     leads: watch::Receiver<bool>,
     /// How quotas stand, as far as is known.
-    usage: watch::Receiver<Option<Arc<Usage>>>,
+    usage: watch::Receiver<Option<Usage>>,
 }
 
 impl Operator {

@@ -41,7 +41,7 @@ pub(crate) async fn next(ctx: &mut Context) -> Result<Box<HttpPeer>> {
     let connect = Duration::from_millis(ctx.config.settings.connect_timeout_ms.max(1));
     let connect = left.map_or(connect, |left| left.min(connect));
     let tunnel = ctx.facts.as_ref().is_some_and(|facts| facts.upgrade);
-    let certificate = ctx.attempts.certificate.as_deref();
+    let certificate = ctx.attempts.certificate.as_ref();
     let peer = backend.peer(&endpoint, connect, read_timeout(ctx, left), tunnel, certificate);
     ctx.attempts.made += 1;
     ctx.attempts.again = false;

@@ -106,7 +106,7 @@ impl Copies {
             let (head, body, shared) = (Arc::clone(&head), body.clone(), Arc::clone(shared));
             let certificate = self.certificate.clone();
             tokio::spawn(async move {
-                deliver(&backend, certificate.as_deref(), &head, body, &shared).await;
+                deliver(&backend, certificate.as_ref(), &head, body, &shared).await;
                 drop(place);
             });
         }
@@ -116,7 +116,7 @@ impl Copies {
 /// One copy to one endpoint of `backend`.
 async fn deliver(
     backend: &Arc<Backend>,
-    certificate: Option<&ClientCertificate>,
+    certificate: Option<&Arc<ClientCertificate>>,
     head: &Head,
     body: Bytes,
     shared: &Shared,

@@ -157,7 +157,7 @@ impl Backend {
         connect: Duration,
         read: Option<Duration>,
         tunnel: bool,
-        certificate: Option<&ClientCertificate>,
+        certificate: Option<&Arc<ClientCertificate>>,
     ) -> Box<HttpPeer> {
         let certificate = certificate.filter(|_| self.tls.is_some());
         let server_name = self.tls.as_ref().map(|tls| tls.server_name.clone()).unwrap_or_default();

@@ -15,7 +15,7 @@ use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::upstreams::peer::{HttpPeer, Scheme};
-use pingora_error::{Error, ErrorType, OrErr, Result};
+use pingora_error::{ErrorType, OrErr, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -74,23 +74,31 @@ impl Names {
         address: SocketAddr,
         protocol: BackendProtocol,
         tunnel: bool,
-        certificate: Option<&ClientCertificate>,
+        certificate: Option<&Arc<ClientCertificate>>,
     ) -> u64 {
-        let (usual, protocol) = match protocol {
-            BackendProtocol::Http1 => (&self.http1, HTTP1),
-            BackendProtocol::H2 | BackendProtocol::H2c => (&self.http2, HTTP2),
-        };
-        let tls = match certificate {
-            None => Ok(usual.clone()),
-            Some(_) => connector(&self.verifier, protocol, certificate),
-        };
-        let server_name = self.server_name.clone();
-        peer.options.custom_l4 = Some(Arc::new(Connector { tls, server_name, address, tunnel }));
+        let (names, certificate) = (self.clone(), certificate.cloned());
+        peer.options.custom_l4 = Some(Arc::new(Connector { names, certificate, protocol, address, tunnel }));
         peer.scheme = Scheme::HTTP;
         peer._address = PeerAddress::Inet((Ipv4Addr::UNSPECIFIED, address.port()).into());
         let mut hasher = DefaultHasher::new();
         address.hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// A client for one connection. With a certificate it is made anew: connections are kept, so that is seldom.
+    fn client(
+        &self,
+        protocol: BackendProtocol,
+        certificate: Option<&ClientCertificate>,
+    ) -> std::result::Result<TlsConnector, rustls::Error> {
+        let (usual, name) = match protocol {
+            BackendProtocol::Http1 => (&self.http1, HTTP1),
+            BackendProtocol::H2 | BackendProtocol::H2c => (&self.http2, HTTP2),
+        };
+        match certificate {
+            None => Ok(usual.clone()),
+            Some(_) => connector(&self.verifier, name, certificate),
+        }
     }
 }
 
@@ -126,8 +134,9 @@ fn roots(pem: &str) -> Result<RootCertStore, UpstreamTlsError> {
 }
 
 struct Connector {
-    tls: std::result::Result<TlsConnector, rustls::Error>,
-    server_name: ServerName<'static>,
+    names: Names,
+    certificate: Option<Arc<ClientCertificate>>,
+    protocol: BackendProtocol,
     address: SocketAddr,
     /// For a request that asks for another protocol.
     tunnel: bool,
@@ -143,11 +152,10 @@ impl std::fmt::Debug for Connector {
 impl L4Connect for Connector {
     async fn connect(&self, _peer: &PeerAddress) -> Result<Stream> {
         let socket = connect(self.address).await?;
-        let tls = self.tls.as_ref().map_err(|error| {
-            Error::because(ErrorType::InvalidCert, "the client certificate cannot be used", error.clone())
-        })?;
-        let mut secure = tls
-            .connect(self.server_name.clone(), socket)
+        let client = self.names.client(self.protocol, self.certificate.as_deref());
+        let client = client.or_err(ErrorType::InvalidCert, "the client certificate cannot be used")?;
+        let mut secure = client
+            .connect(self.names.server_name.clone(), socket)
             .await
             .or_err(ErrorType::TLSHandshakeFailure, "the handshake failed")?;
         if self.tunnel {

@@ -14,7 +14,7 @@ use gateway_snapshot::{Backend, Key};
 
 use crate::field::Field;
 use crate::problem::Problem;
-use crate::reference::{End, grant_hint};
+use crate::reference::End;
 use crate::resources::ObjectName;
 use crate::world::World;
 use crds::gateway_api::BackendObjectReference;
@@ -90,11 +90,10 @@ pub(crate) fn resolve(
             format!("kind {kind} of group {group:?} cannot take requests; use a Service or an XBackend");
         return Err(Problem::at(Reason::InvalidKind, &field.key("kind"), message));
     }
-    if !world.grants.permit(from, to, &reference.name) {
-        let message =
-            format!("{kind} {}/{} may not be used; {}", to.namespace, reference.name, grant_hint(from, to));
-        return Err(Problem::at(Reason::RefNotPermitted, field, message));
-    }
+    world
+        .grants
+        .check(from, to, &reference.name)
+        .map_err(|message| Problem::at(Reason::RefNotPermitted, field, message))?;
     if kind == "XBackend" {
         external::resolve(world, to.namespace, reference, http2, field)
     } else {

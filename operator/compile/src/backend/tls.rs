@@ -151,17 +151,11 @@ pub(crate) fn validation(
         }
         None => {}
     }
-    let (mut bundle, mut unresolved) = (String::new(), Vec::new());
-    for (index, reference) in raw.ca_certificate_refs.iter().enumerate() {
+    let bundles = raw.ca_certificate_refs.iter().enumerate().map(|(index, reference)| {
         let name = ObjectName::new(namespace, &reference.name);
-        match ca_bundle::read(resources, (&reference.group, &reference.kind), &name, &refs.index(index)) {
-            Ok(pem) => {
-                bundle.push_str(pem.trim_end());
-                bundle.push('\n');
-            }
-            Err(problem) => unresolved.push(problem),
-        }
-    }
+        ca_bundle::read(resources, (&reference.group, &reference.kind), &name, &refs.index(index))
+    });
+    let (bundle, unresolved) = ca_bundle::join(bundles);
     Ok(Checked { tls: if bundle.is_empty() { None } else { tls(bundle) }, unresolved })
 }
 

@@ -10,7 +10,7 @@ use gateway_snapshot::{Certificate, Key};
 use crate::certificate;
 use crate::field::Field;
 use crate::problem::Problem;
-use crate::reference::{End, grant_hint};
+use crate::reference::End;
 use crate::resources::ObjectName;
 use crate::world::World;
 
@@ -38,10 +38,10 @@ impl Certificates {
         let from = End { group: gateway_api::GROUP, kind: from.0, namespace: from.1 };
         let to = End { group, kind, namespace: reference.namespace.as_deref().unwrap_or(from.namespace) };
         let name = ObjectName::new(to.namespace, &reference.name);
-        if !world.grants.permit(from, to, &reference.name) {
-            let message = format!("Secret {name} may not be used; {}", grant_hint(from, to));
-            return Err(Problem::at(Reason::RefNotPermitted, field, message));
-        }
+        world
+            .grants
+            .check(from, to, &reference.name)
+            .map_err(|message| Problem::at(Reason::RefNotPermitted, field, message))?;
         let read = self.read.entry(name.clone()).or_insert_with(|| {
             let secret = world.resources.secrets.get(&name);
             secret.map_or_else(

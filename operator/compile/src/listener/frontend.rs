@@ -8,7 +8,7 @@ use super::CompiledListener;
 use crate::ca_bundle;
 use crate::field::{Field, SPEC};
 use crate::problem::Problem;
-use crate::reference::{End, grant_hint};
+use crate::reference::End;
 use crate::resources::ObjectName;
 use crate::world::World;
 
@@ -45,16 +45,11 @@ fn demand(
     let Some(validation) = validation else { return };
     let field = field.key("validation");
     let refs = field.key("caCertificateRefs");
-    let mut ca = String::new();
-    for (index, reference) in validation.ca_certificate_refs.iter().enumerate() {
-        match bundle(world, &listener.gateway.namespace, reference, &refs.index(index)) {
-            Ok(pem) => {
-                ca.push_str(pem.trim_end());
-                ca.push('\n');
-            }
-            Err(problem) => listener.unresolved.push(problem),
-        }
-    }
+    let namespace = &listener.gateway.namespace;
+    let bundles = validation.ca_certificate_refs.iter().enumerate();
+    let bundles = bundles.map(|(index, reference)| bundle(world, namespace, reference, &refs.index(index)));
+    let (ca, unresolved) = ca_bundle::join(bundles);
+    listener.unresolved.extend(unresolved);
     if ca.is_empty() {
         let message = "leads to no CA certificate, so no caller could be verified; see ResolvedRefs";
         listener.refused.get_or_insert(Problem::at(Reason::NoValidCACertificate, &refs, message));
@@ -81,10 +76,10 @@ fn bundle(
     let to =
         End { group: kind.0, kind: kind.1, namespace: reference.namespace.as_deref().unwrap_or(namespace) };
     let name = ObjectName::new(to.namespace, &reference.name);
-    if !world.grants.permit(from, to, &reference.name) {
-        let message = format!("{} {name} may not be used; {}", kind.1, grant_hint(from, to));
-        return Err(Problem::at(Reason::RefNotPermitted, field, message));
-    }
+    world
+        .grants
+        .check(from, to, &reference.name)
+        .map_err(|message| Problem::at(Reason::RefNotPermitted, field, message))?;
     ca_bundle::read(world.resources, kind, &name, field).map_err(|problem| match problem.reason {
         Reason::InvalidKind => Problem { reason: Reason::InvalidCACertificateKind, ..problem },
         _ => problem,

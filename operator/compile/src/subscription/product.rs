@@ -10,7 +10,7 @@ use super::seconds;
 use crate::field::SPEC;
 use crate::order;
 use crate::problem::Problem;
-use crate::reference::{End, grant_hint};
+use crate::reference::End;
 use crate::resources::ObjectName;
 use crate::world::World;
 
@@ -85,12 +85,7 @@ pub(super) fn find(
     let to =
         End { group: crds::GROUP, kind, namespace: reference.namespace.as_deref().unwrap_or(from.namespace) };
     let name = ObjectName::new(to.namespace, &reference.name);
-    if !world.grants.permit(from, to, &reference.name) {
-        return Err((
-            Reason::RefNotPermitted,
-            format!("{kind} {name} may not be used; {}", grant_hint(from, to)),
-        ));
-    }
+    world.grants.check(from, to, &reference.name).map_err(|message| (Reason::RefNotPermitted, message))?;
     let exists = match kind {
         "Consumer" => world.resources.consumers.contains_key(&name),
         "ApiProduct" => world.resources.api_products.contains_key(&name),

@@ -6,7 +6,7 @@ const OURS: &str = "turnpike.dev/gateway-controller";
 
 fn found(live: &Value) -> Vec<String> {
     let route = ObjectRef { kind: "HTTPRoute", name: ObjectName::new("shop", "orders") };
-    wrong(&route, Some(2), live, OURS).into_iter().map(|finding| finding.found).collect()
+    wrong(&route, Some(2), live, OURS).into_iter().map(|check| check.found).collect()
 }
 
 fn condition(kind: &str, status: &str, generation: i64) -> Value {

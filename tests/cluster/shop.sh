@@ -1,0 +1,31 @@
+# What the scripts share that put load on the shop example of demo.sh.
+# shellcheck shell=bash disable=SC2034 # used by the scripts that read this file
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+work=$(mktemp -d)
+trap 'jobs -p | xargs -r kill 2>/dev/null || true; rm -rf "$work"' EXIT
+address=$(kubectl get gateway web -n shop -o jsonpath='{.status.addresses[0].value}')
+service=$(kubectl get service turnpike-analytics -n turnpike-system -o jsonpath='{.spec.clusterIP}')
+token=$(kubectl get secret turnpike-analytics -n turnpike-system -o jsonpath='{.data.token}' | base64 -d)
+# Of carol, who has a large quota.
+key=$(sed -n 's|.*"consumer": "shop/carol", "key": "\([^"]*\)".*|\1|p' "$here/../../examples/shop-traffic.json" | head -1)
+
+# api PATH: what analytics answers.
+api() { curl -sf --noproxy '*' --max-time 10 -H "authorization: Bearer $token" "http://$service:9090$1"; }
+# A request with the key; its status on standard output. No function: as a job it must be curl itself that ends with us.
+ask=(curl -s --noproxy '*' --resolve "shop.example.com:8080:$address" -o /dev/null -w '%{http_code}\n' -H "x-api-key: $key")
+# programmed MESSAGE: whether the Gateway's condition says so.
+programmed() {
+    [ "$(kubectl get gateway web -n shop -o jsonpath='{.status.conditions[?(@.type=="Programmed")].message}')" = "$1" ]
+}
+# none_failed FILE...: sets `sent`; fails unless every status is 200.
+none_failed() {
+    local good
+    sent=$(cat "$@" | wc -l)
+    good=$(cat "$@" | grep -c '^200$' || true)
+    [ "$sent" = "$good" ] || { sort "$@" | uniq -c >&2; fail "$((sent - good)) of $sent requests failed"; }
+}
+# reported SINCE: whether the report has as many requests of carol as were sent.
+reported() {
+    [ "$(api "/v1/usage?by=consumer&from=$1&consumer=shop%2Fcarol&format=csv" | tail -1 | cut -d, -f2)" = "$sent" ]
+}
