@@ -1,7 +1,7 @@
 # Names of commands; what they do is in the files they call.
 SHELL := /bin/bash
 CONSOLE := dashboards/console
-BIN = $(shell cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/turnpike
+BIN = $(shell cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/up/turnpike
 
 .PHONY: help bench up test test-rust test-cluster cluster cluster-down demo-cluster conformance lint fmt golden engine console images deny setup partners chaos fuzz
 
@@ -9,7 +9,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 up: engine console ## build and start everything with examples/shop and demo traffic; ONCE=1 stops by itself
-	cargo build --release -p turnpike
+	cargo build --profile up -p turnpike
 	$(BIN) up examples/shop --demo examples/shop-traffic.json $(if $(ONCE),--once)
 
 test: setup engine console partners lint test-rust deny test-cluster ## all tests
