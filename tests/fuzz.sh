@@ -18,7 +18,7 @@ else
 fi
 features=shells
 # Without the shells' parsers nothing of the shells is built.
-[[ " ${targets[*]} " =~ \ (http_head|engine)\  ]] || features=""
+[[ " ${targets[*]} " =~ \ (http_head|http_answer|engine)\  ]] || features=""
 for target in "${targets[@]}"; do
     echo "== $target, $seconds s"
     mkdir -p "corpus/$target"

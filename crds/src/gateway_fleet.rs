@@ -41,6 +41,8 @@ pub struct GatewayFleetSpec {
         inner(length(min = 3, max = 49), regex(pattern = r"^[0-9A-Fa-f.:]+/[0-9]{1,3}$"))
     )]
     pub trusted_proxies: Vec<String>,
+    /// The short path of plain HTTP/1.1 exchanges.
+    pub fast_path: FastPath,
     /// One line for each request on standard output.
     pub access_log: AccessLog,
     /// Signals besides metrics, which are always there.
@@ -63,6 +65,7 @@ impl Default for GatewayFleetSpec {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             trusted_proxies: Vec::new(),
+            fast_path: FastPath::default(),
             access_log: AccessLog::default(),
             telemetry: Telemetry::default(),
             replicas: 1,
@@ -196,6 +199,20 @@ impl Default for Timeouts {
             connect: "2s".into(),
             drain: "30s".into(),
         }
+    }
+}
+
+/// The short path of plain HTTP/1.1 exchanges; behaviour is the same without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FastPath {
+    /// Use it.
+    pub enabled: bool,
+}
+
+impl Default for FastPath {
+    fn default() -> Self {
+        Self { enabled: true }
     }
 }
 

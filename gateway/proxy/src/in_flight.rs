@@ -1,65 +1,78 @@
 //! When the oldest running request began: everything spent before that has its record in the spool.
 //!
-//! In: starts and ends of requests. Out: one instant, asked for about once a second. Sharded by thread, so that
-//! requests do not wait for each other.
+//! In: starts and ends of requests. Out: one instant, asked for about once a second. Split by thread, so that
+//! requests do not wait for each other; places are used again, so that nothing is allocated for most.
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
-const SHARDS: usize = 16;
+use crate::thread;
+
+const SHARES: usize = 16;
+/// No request runs at a place.
+const NONE: u64 = u64::MAX;
 
 /// Running requests by when they began.
 #[derive(Debug, Default)]
-pub(crate) struct InFlight([Mutex<BTreeMap<u64, u32>>; SHARDS]);
+pub(crate) struct InFlight([Mutex<Places>; SHARES]);
+
+#[derive(Debug, Default)]
+struct Places {
+    /// When the request at each place began.
+    since_ns: Vec<u64>,
+    free: Vec<usize>,
+}
 
 /// One running request.
 #[derive(Debug)]
 pub(crate) struct Running {
     all: Arc<InFlight>,
-    shard: usize,
-    since_ns: u64,
+    share: usize,
+    place: usize,
 }
 
 impl InFlight {
     /// Notes a request that began at `since_ns` of the monotonic clock. It must not spend before this returns.
     pub(crate) fn begin(self: &Arc<Self>, since_ns: u64) -> Running {
-        let mut hasher = DefaultHasher::new();
-        std::thread::current().id().hash(&mut hasher);
-        let shard = hasher.finish() as usize % SHARDS;
-        *self.lock(shard).entry(since_ns).or_default() += 1;
-        Running { all: Arc::clone(self), shard, since_ns }
+        let share = thread::share(SHARES);
+        let mut places = self.lock(share);
+        let place = if let Some(place) = places.free.pop() {
+            places.since_ns[place] = since_ns;
+            place
+        } else {
+            places.since_ns.push(since_ns);
+            places.since_ns.len() - 1
+        };
+        Running { all: Arc::clone(self), share, place }
     }
 
     /// When the oldest running request began; `now_ns`, read before the call, when none is running.
     pub(crate) fn oldest(&self, now_ns: u64) -> u64 {
-        let first = |shard| self.lock(shard).first_key_value().map(|(since, _)| *since);
-        (0..SHARDS).filter_map(first).fold(now_ns, u64::min)
+        let first = |share| self.lock(share).since_ns.iter().copied().min().unwrap_or(NONE);
+        (0..SHARES).map(first).fold(now_ns, u64::min)
     }
 
     /// Running requests.
     pub(crate) fn count(&self) -> u64 {
-        (0..SHARDS).map(|shard| self.lock(shard).values().map(|count| u64::from(*count)).sum::<u64>()).sum()
+        let running = |share| {
+            let places = self.lock(share);
+            places.since_ns.len() - places.free.len()
+        };
+        (0..SHARES).map(running).sum::<usize>() as u64
     }
 
-    fn lock(&self, shard: usize) -> std::sync::MutexGuard<'_, BTreeMap<u64, u32>> {
-        // The map is whole between any two statements below: a panic elsewhere cannot have broken it.
-        self.0[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self, share: usize) -> std::sync::MutexGuard<'_, Places> {
+        // The places are whole between any two statements: a panic elsewhere cannot have broken them.
+        self.0[share].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut running = self.all.lock(self.shard);
-        if let Some(count) = running.get_mut(&self.since_ns) {
-            *count -= 1;
-            if *count == 0 {
-                running.remove(&self.since_ns);
-            }
-        }
+        let mut places = self.all.lock(self.share);
+        places.since_ns[self.place] = NONE;
+        places.free.push(self.place);
     }
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;

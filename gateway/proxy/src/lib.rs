@@ -7,6 +7,7 @@ mod admin;
 mod announce;
 mod clock;
 mod config;
+mod fast;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod handler;
@@ -22,7 +23,9 @@ mod ship;
 mod source;
 mod status;
 mod telemetry;
+mod thread;
 mod upstream;
+mod wire;
 
 pub use options::{Analytics, Operator, Options, Snapshots};
 pub use process::{Error, Process, run};

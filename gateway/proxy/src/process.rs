@@ -27,9 +27,11 @@ use crate::ship::{SealAge, Sealing, Shipper, seal};
 use crate::source::{FileSource, Source, StateDir, StateError, StreamSource};
 use crate::status::{Board, Status};
 use crate::telemetry::{AccessLog, Spans};
-use crate::upstream::Interner;
+use crate::upstream::{Interner, Room};
 
 /// How often a spool that is in use is looked at again.
+/// Between two looks at upstream connections that wait.
+const SWEEP: Duration = Duration::from_secs(10);
 const SPOOL_POLL: Duration = Duration::from_millis(50);
 /// How long the admin endpoint's last answers may take.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -74,6 +76,7 @@ pub struct Process {
     leases: Part,
     shipper: Part,
     announcer: Part,
+    sweeper: Part,
     sealing: Sealing,
     stop_sealing: CancellationToken,
     endpoint: Part,
@@ -119,6 +122,7 @@ impl Process {
             clock,
             leases: Arc::clone(&leases),
             in_flight: Arc::clone(&in_flight),
+            room: Room::new(options.upstream_connections),
             spans: Spans::start(endpoint),
             access_log: AccessLog::start().map_err(Error::Thread)?,
         };
@@ -159,7 +163,7 @@ impl Process {
         reload.start_from_last_good();
         let source = source(options.snapshots);
         Ok(Self {
-            shared,
+            shared: Arc::clone(&shared),
             admin: Arc::clone(&admin),
             admin_address,
             drain_delay: options.drain_delay,
@@ -169,6 +173,7 @@ impl Process {
             reload: Part::spawn(|stop| reload.run(source, stop)),
             leases: lease_part(leases, service.clone(), in_flight),
             announcer: announcer_part(Arc::clone(&admin), service.clone()),
+            sweeper: sweeper_part(Arc::clone(&shared)),
             shipper: shipper_part(spool, service, seal_age, options.handover),
             sealing,
             stop_sealing,
@@ -210,6 +215,7 @@ impl Process {
         self.sealing.closed().await;
         self.shipper.end().await;
         self.announcer.end().await;
+        self.sweeper.end().await;
         let _ = tokio::time::timeout(LAST_ANSWERS, self.endpoint.end()).await;
         tracing::info!("drained");
     }
@@ -266,6 +272,15 @@ fn lease_part(leases: Arc<Leases>, service: Option<Service>, in_flight: Arc<InFl
         match service {
             Some(service) => leases.run(service, in_flight, stop).await,
             None => stop.cancelled().await,
+        }
+    })
+}
+
+/// Closes upstream connections that nobody used for a while.
+fn sweeper_part(shared: Arc<Shared>) -> Part {
+    Part::spawn(|stop| async move {
+        while tokio::time::timeout(SWEEP, stop.cancelled()).await.is_err() {
+            shared.config.load().upstreams.sweep();
         }
     })
 }

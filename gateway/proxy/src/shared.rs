@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::in_flight::InFlight;
 use crate::lease::Leases;
 use crate::telemetry::{AccessLog, Metrics, Spans};
+use crate::upstream::Room;
 
 /// The process.
 pub(crate) struct Shared {
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) leases: Arc<Leases>,
     /// Running requests.
     pub(crate) in_flight: Arc<InFlight>,
+    /// For upstream connections that wait.
+    pub(crate) room: Room,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Spans on their way out.
@@ -40,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) leases: Arc<Leases>,
     pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) room: Room,
     pub(crate) spans: Spans,
     pub(crate) access_log: AccessLog,
 }
@@ -53,6 +57,7 @@ impl Shared {
             clock: parts.clock,
             leases: parts.leases,
             in_flight: parts.in_flight,
+            room: parts.room,
             metrics: Metrics::default(),
             spans: parts.spans,
             access_log: parts.access_log,

@@ -114,6 +114,8 @@ pub struct Settings {
     pub otlp_endpoint: Option<String>,
     /// Share of requests that get a span when the caller did not decide, in thousandths.
     pub trace_per_mille: u16,
+    /// Carry plain HTTP/1.1 exchanges on the short path.
+    pub fast_path: bool,
 }
 
 impl Default for Settings {
@@ -133,6 +135,7 @@ impl Default for Settings {
             access_log: false,
             otlp_endpoint: None,
             trace_per_mille: 10,
+            fast_path: true,
         }
     }
 }

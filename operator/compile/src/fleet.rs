@@ -39,6 +39,7 @@ pub(crate) fn settings(spec: &GatewayFleetSpec) -> Result<Settings, Problem> {
         connect_timeout_ms: time(&times.connect, "connect")?,
         drain_timeout_ms: time(&times.drain, "drain")?,
         trusted_proxies: trusted_proxies(spec)?,
+        fast_path: spec.fast_path.enabled,
         access_log: spec.access_log.enabled,
         otlp_endpoint: tracing.map(|tracing| tracing.endpoint.clone()),
         trace_per_mille: tracing

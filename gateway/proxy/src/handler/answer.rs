@@ -4,15 +4,19 @@ use gateway_pipeline::LocalResponse;
 use http::Method;
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::date::get_cached_date;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
 /// Bytes of the body that [`send`] sends.
 pub(crate) fn body_bytes(session: &ServerSession, response: &LocalResponse) -> usize {
-    let head_only = session.req_header().method == Method::HEAD
-        || matches!(response.status.as_u16(), 204 | 304)
-        || response.status.is_informational();
-    if head_only { 0 } else { response.body.len() }
+    body_of(response, session.req_header().method == Method::HEAD).len()
+}
+
+/// What is sent of the body (RFC 9110, 6.4.1).
+pub(crate) fn body_of(response: &LocalResponse, to_head: bool) -> &[u8] {
+    let none = to_head || matches!(response.status.as_u16(), 204 | 304) || response.status.is_informational();
+    if none { &[] } else { &response.body }
 }
 
 /// Sends `response` on a session.
@@ -37,21 +41,25 @@ pub(crate) async fn send(session: &mut ServerSession, response: LocalResponse) -
     session.finish_body().await
 }
 
-/// `response` as HTTP/1.1 bytes, after which the connection closes.
-pub(crate) fn raw(response: &LocalResponse) -> Vec<u8> {
+/// `response` as HTTP/1.1 bytes; `to_head`: to a HEAD request. Unless `keep`, the connection closes behind it.
+pub(crate) fn raw(response: &LocalResponse, to_head: bool, keep: bool) -> Vec<u8> {
     let status = response.status;
-    let phrase = status.canonical_reason().unwrap_or("Unknown");
+    let phrase = status.canonical_reason().unwrap_or_default();
     let mut bytes = format!("HTTP/1.1 {} {phrase}\r\n", status.as_u16()).into_bytes();
-    let fields = response.headers.iter().filter(|(name, _)| !matches!(**name, CONNECTION | CONTENT_LENGTH));
-    for (name, value) in fields {
-        bytes.extend_from_slice(name.as_str().as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
+    let mut line = |name: &str, value: &[u8]| {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+    };
+    for (name, value) in response.headers.iter().filter(|(name, _)| **name != CONNECTION) {
+        line(name.as_str(), value.as_bytes());
     }
-    bytes.extend_from_slice(
-        format!("connection: close\r\ncontent-length: {}\r\n\r\n", response.body.len()).as_bytes(),
-    );
-    bytes.extend_from_slice(&response.body);
+    if status.as_u16() != 204 && !response.headers.contains_key(CONTENT_LENGTH) {
+        line("content-length", response.body.len().to_string().as_bytes());
+    }
+    line("date", get_cached_date().as_bytes());
+    line("connection", if keep { b"keep-alive" } else { b"close" });
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(body_of(response, to_head));
     bytes
 }

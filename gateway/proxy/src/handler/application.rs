@@ -15,7 +15,8 @@ use pingora_proxy::{HttpProxy, http_proxy};
 
 use super::context::{Context, Facts};
 use super::{Handler, answer, record};
-use crate::listen::{Application, Connection, Fault, Limits, Sketch};
+use crate::fast;
+use crate::listen::{Application, Connection, Downstream, Fault, Head, Limits, Served, Sketch};
 use crate::shared::Shared;
 
 /// Attempts that pingora allows; ours end before.
@@ -101,12 +102,16 @@ impl Application for Gateway {
         self.shared.config.load().limits
     }
 
+    fn plain(&self, stream: &mut Downstream, head: &Head) -> impl Future<Output = Served> + Send {
+        fast::serve(&self.shared, stream, head)
+    }
+
     async fn request(&self, session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
         self.proxy.process_new_http(session, shutdown).await
     }
 
     fn refuse(&self, connection: &Arc<Connection>, fault: Fault, sketch: &Sketch) -> Vec<u8> {
-        answer::raw(&self.recorded(connection, fault, sketch))
+        answer::raw(&self.recorded(connection, fault, sketch), false, false)
     }
 
     async fn refuse_stream(

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use analytics_record::Reason;
 use gateway_pipeline::Plan;
-use http::StatusCode;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
@@ -24,40 +23,48 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A peer for the next attempt; waits between attempts as the route says.
 pub(crate) async fn next(ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    let connect = match begin(ctx).await {
+        Ok(connect) => connect,
+        Err(reason) => return Err(fail(ctx, reason)),
+    };
+    let read = read_timeout(ctx);
+    let (Some(backend), Some(endpoint)) = (&ctx.attempts.backend, &ctx.attempts.endpoint) else {
+        return Err(fail(ctx, Reason::NoEndpoints));
+    };
+    let tunnel = ctx.facts.as_ref().is_some_and(|facts| facts.upgrade);
+    Ok(backend.peer(endpoint, connect, read, tunnel, ctx.attempts.certificate.as_ref()))
+}
+
+/// Begins an attempt at the next endpoint; waits between attempts as the route says. Gives the time for a connection.
+pub(crate) async fn begin(ctx: &mut Context) -> std::result::Result<Duration, Reason> {
     if ctx.attempts.made > 0 {
         ctx.shared.metrics.retries.inc();
         pause(ctx).await;
     }
     if ctx.left().is_some_and(|left| left.is_zero()) {
-        return Err(fail(ctx, Reason::RequestTimeout));
+        return Err(Reason::RequestTimeout);
     }
-    let Some(backend) = ctx.attempts.backend.clone() else { return Err(fail(ctx, Reason::NoEndpoints)) };
+    let backend = ctx.attempts.backend.clone().ok_or(Reason::NoEndpoints)?;
     backend.ready().await;
     let now_ms = ctx.shared.clock.mono_ms();
-    let Some(endpoint) = backend.pool.choose(now_ms, &ctx.attempts.failed) else {
-        return Err(fail(ctx, Reason::NoEndpoints));
-    };
-    let left = ctx.left();
-    let connect = Duration::from_millis(ctx.config.settings.connect_timeout_ms.max(1));
-    let connect = left.map_or(connect, |left| left.min(connect));
-    let tunnel = ctx.facts.as_ref().is_some_and(|facts| facts.upgrade);
-    let certificate = ctx.attempts.certificate.as_ref();
-    let peer = backend.peer(&endpoint, connect, read_timeout(ctx, left), tunnel, certificate);
+    let endpoint = backend.pool.choose(now_ms, &ctx.attempts.failed).ok_or(Reason::NoEndpoints)?;
     ctx.attempts.made += 1;
     ctx.attempts.again = false;
     ctx.attempts.failure = None;
     ctx.attempts.endpoint = Some(endpoint);
     ctx.attempts.sent = Some(Instant::now());
     ctx.upload.seen = 0;
-    Ok(peer)
+    let connect = Duration::from_millis(ctx.config.settings.connect_timeout_ms.max(1));
+    Ok(ctx.left().map_or(connect, |left| left.min(connect)))
 }
 
-fn read_timeout(ctx: &Context, left: Option<Duration>) -> Option<Duration> {
+/// How long an upstream may be silent.
+pub(crate) fn read_timeout(ctx: &Context) -> Option<Duration> {
     if ctx.facts.as_ref().is_some_and(|facts| facts.upgrade) {
         return Some(TUNNEL_SILENCE);
     }
     let backend = plan(ctx).and_then(|plan| plan.timeouts.backend);
-    [backend, left].into_iter().flatten().min()
+    [backend, ctx.left()].into_iter().flatten().min()
 }
 
 /// The smallest pause that the route asks for, doubled for each attempt, with some randomness, within the
@@ -93,15 +100,19 @@ pub(crate) fn not_connected(ctx: &mut Context, mut error: Box<Error>) -> Box<Err
         _ => Reason::UpstreamConnect,
     };
     tracing::debug!(%error, "no connection to an upstream");
+    error.set_retry(unreachable(ctx, failure));
+    error
+}
+
+/// Notes that a connection could not be made: true when another endpoint is to be tried.
+pub(crate) fn unreachable(ctx: &mut Context, failure: Reason) -> bool {
     endpoint_failed(ctx);
     ctx.attempts.failure = Some(failure);
     let others = ctx.attempts.backend.as_ref().map_or(0, |backend| backend.pool.len());
-    let again = match allowed(ctx) {
+    match allowed(ctx) {
         Some(retries) => ctx.attempts.made <= retries,
         None => ctx.attempts.made <= SPARE_ATTEMPTS && others > ctx.attempts.failed.len(),
-    };
-    error.set_retry(again);
-    error
+    }
 }
 
 /// An exchange with an upstream broke off.
@@ -115,35 +126,54 @@ pub(crate) fn broken(
         error.set_retry(false);
         return error;
     }
-    let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
     let again = if ctx.attempts.again {
         true
-    } else if timed_out {
-        let late = ctx.left().is_some_and(|left| left < Duration::from_millis(2));
-        ctx.attempts.failure = Some(if late { Reason::RequestTimeout } else { Reason::BackendTimeout });
-        endpoint_failed(ctx);
-        !late && codes(ctx).contains(&504)
+    } else if matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout) {
+        timed_out(ctx)
     } else {
         let malformed = matches!(error.etype(), ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2);
-        ctx.attempts.failure =
-            Some(if malformed { Reason::UpstreamMalformed } else { Reason::UpstreamReset });
-        // A kept connection that the other side closed meanwhile says nothing about the endpoint.
-        if !reused {
-            endpoint_failed(ctx);
-        }
         error.retry.decide_reuse(reused);
-        let stale = error.retry();
-        !malformed && session.req_header().method.is_idempotent() && (stale || allowed(ctx).is_some())
+        let idempotent = session.req_header().method.is_idempotent();
+        broke_off(ctx, malformed, reused, idempotent, error.retry())
     };
-    let limit = allowed(ctx).unwrap_or(SPARE_ATTEMPTS);
-    error.set_retry(again && ctx.attempts.made <= limit && repeatable(session));
+    error.set_retry(again && within_limit(ctx) && repeatable(session));
     error
 }
 
-/// Looks at the head of an answer: true when it is to be thrown away and the request tried again.
-pub(crate) fn answered(session: &Session, ctx: &mut Context, status: StatusCode) -> bool {
+/// Notes that an upstream was silent for too long: true when the route wants such a request tried again.
+pub(crate) fn timed_out(ctx: &mut Context) -> bool {
+    let late = ctx.left().is_some_and(|left| left < Duration::from_millis(2));
+    ctx.attempts.failure = Some(if late { Reason::RequestTimeout } else { Reason::BackendTimeout });
+    endpoint_failed(ctx);
+    !late && codes(ctx).contains(&504)
+}
+
+/// Notes that an exchange broke off before its answer: true when the request may be sent again. `stale`: on a kept
+/// connection that was closed meanwhile.
+pub(crate) fn broke_off(
+    ctx: &mut Context,
+    malformed: bool,
+    reused: bool,
+    idempotent: bool,
+    stale: bool,
+) -> bool {
+    ctx.attempts.failure = Some(if malformed { Reason::UpstreamMalformed } else { Reason::UpstreamReset });
+    // A kept connection that the other side closed meanwhile says nothing about the endpoint.
+    if !reused {
+        endpoint_failed(ctx);
+    }
+    !malformed && idempotent && (stale || allowed(ctx).is_some())
+}
+
+/// Whether one more attempt is allowed.
+pub(crate) fn within_limit(ctx: &Context) -> bool {
+    ctx.attempts.made <= allowed(ctx).unwrap_or(SPARE_ATTEMPTS)
+}
+
+/// Looks at the status of an answer: true when it is to be thrown away and the request tried again, if that is possible.
+pub(crate) fn answered(ctx: &mut Context, status: u16, repeatable: bool) -> bool {
     ctx.attempts.answered_in = ctx.attempts.sent.map(|sent| sent.elapsed());
-    if status.is_server_error() {
+    if matches!(status, 500..=599) {
         let (attempts, now_ms) = (&ctx.attempts, ctx.shared.clock.mono_ms());
         if let (Some(backend), Some(endpoint)) = (&attempts.backend, &attempts.endpoint)
             && backend.pool.failed(endpoint, now_ms)
@@ -153,16 +183,16 @@ pub(crate) fn answered(session: &Session, ctx: &mut Context, status: StatusCode)
     } else if let Some(endpoint) = &ctx.attempts.endpoint {
         endpoint.succeeded();
     }
-    let again = codes(ctx).contains(&status.as_u16())
+    let again = codes(ctx).contains(&status)
         && allowed(ctx).is_some_and(|retries| ctx.attempts.made <= retries)
         && ctx.left().is_none_or(|left| !left.is_zero())
-        && repeatable(session);
+        && repeatable;
     ctx.attempts.again = again;
     again
 }
 
 /// Whether nothing of an answer went downstream, and the request's body can be sent again.
-fn repeatable(session: &Session) -> bool {
+pub(crate) fn repeatable(session: &Session) -> bool {
     let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
     !begun && !session.as_ref().retry_buffer_truncated()
 }

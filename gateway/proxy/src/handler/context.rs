@@ -45,6 +45,21 @@ pub(crate) struct Context {
     pub(crate) ending: Ending,
 }
 
+/// A request that the fast path decided and leaves to pingora, because something about it is not plain.
+pub(crate) struct Begun {
+    /// The request so far; nothing was sent anywhere.
+    pub(crate) ctx: Context,
+    /// The decision: an answer of ours, or none: forward.
+    pub(crate) answer: Option<LocalResponse>,
+}
+
+impl Begun {
+    /// What was left on a connection.
+    pub(crate) fn on(connection: &Connection) -> Option<Self> {
+        connection.take_left()?.downcast().ok().map(|begun| *begun)
+    }
+}
+
 /// One instant on the clocks that are needed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Start {

@@ -3,55 +3,43 @@
 use std::sync::Arc;
 
 use gateway_pipeline::{Exchange, LocalResponse, Step};
-use http::header::{COOKIE, HOST, UPGRADE};
+use http::header::{COOKIE, HOST};
 use http::{HeaderName, HeaderValue, Version};
-use pingora_error::{Error, ErrorType, Result};
+use pingora_error::Result;
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 
 use super::context::{Context, Facts};
-use super::head::{RequestEdits, request_head};
+use super::head::{Received, RequestEdits};
 use super::mirror;
 use crate::listen::Connection;
 use crate::telemetry::Trace;
 
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What can be known before the pipeline begins.
-pub(crate) fn facts(session: &Session, ctx: &Context) -> Result<Facts> {
-    let connection = Connection::of(session.digest())
-        .ok_or_else(|| Error::explain(ErrorType::InternalError, "a session without a connection"))?;
-    let request = session.req_header();
-    let mut traceparents = request.headers.get_all(&TRACEPARENT).iter().map(http::HeaderValue::as_bytes);
+pub(crate) fn facts(received: &Received<'_>, connection: &Arc<Connection>, ctx: &Context) -> Facts {
+    let headers = received.headers();
+    let (mut traceparent, mut count) = (None, 0);
+    headers.each(&TRACEPARENT, &mut |value| {
+        (traceparent, count) = (Some(value), count + 1);
+    });
     // Of two, neither can be trusted to be the caller's.
-    let traceparent = match (traceparents.next(), traceparents.next()) {
-        (one, None) => one,
-        _ => None,
-    };
-    Ok(Facts {
+    let traceparent = traceparent.filter(|_| count == 1);
+    Facts {
         connection: Arc::clone(connection),
         request_id: uuid::Uuid::now_v7().as_u128(),
         random: rand::random(),
         trace: Trace::new(traceparent, rand::random(), ctx.config.settings.trace_per_mille),
-        upgrade: asks_for_tunnel(request),
-    })
-}
-
-/// Whether this is a WebSocket handshake. Other protocols are not offered: their `Upgrade` is dropped on the way up, and
-/// such a request has its limits in time and its mirrors like any other.
-fn asks_for_tunnel(request: &RequestHeader) -> bool {
-    let mut protocols = request.headers.get_all(UPGRADE).iter();
-    let first = protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    first && protocols.next().is_none() && request.version == Version::HTTP_11
+        upgrade: received.asks_for_tunnel(),
+    }
 }
 
 /// The pipeline's decision: an answer of our own, or none: forward.
-pub(crate) async fn decide(session: &Session, ctx: &mut Context) -> Option<LocalResponse> {
+pub(crate) async fn decide(received: &Received<'_>, ctx: &mut Context) -> Option<LocalResponse> {
     let clock = &ctx.shared.clock;
     let facts = ctx.facts.as_ref()?;
-    let (exchange, mut step) =
-        Exchange::begin(&ctx.config.prepared, &request_head(session.req_header(), facts), clock.now());
+    let (exchange, mut step) = Exchange::begin(&ctx.config.prepared, &received.head(facts), clock.now());
     let exchange = ctx.exchange.insert(exchange);
     loop {
         exchange.nudges(&mut |slot| ctx.shared.leases.nudge(slot));
@@ -60,7 +48,7 @@ pub(crate) async fn decide(session: &Session, ctx: &mut Context) -> Option<Local
             Step::Forward => return None,
             Step::NeedLease(need) => {
                 let lease = ctx.shared.leases.get(need, ctx.start.at).await;
-                step = exchange.resume(&request_head(session.req_header(), facts), &lease, clock.now());
+                step = exchange.resume(&received.head(facts), &lease, clock.now());
             }
         }
     }
@@ -95,7 +83,7 @@ pub(crate) fn edit_request(
     {
         upstream.insert_header(HOST, authority.as_str())?;
     }
-    exchange.edit_request(&request_head(received, facts), &mut RequestEdits(upstream));
+    exchange.edit_request(&Received::Parsed(received).head(facts), &mut RequestEdits(upstream));
     if let Some(target) = exchange.upstream_target() {
         upstream.set_raw_path(target.as_bytes())?;
     } else if upstream.version != Version::HTTP_2
@@ -106,7 +94,7 @@ pub(crate) fn edit_request(
         let origin = upstream.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         upstream.set_raw_path(origin.as_bytes())?;
     }
-    upstream.insert_header(TRACEPARENT.clone(), facts.trace.traceparent())?;
+    upstream.insert_header(TRACEPARENT.clone(), &facts.trace.traceparent()[..])?;
     if upstream.version != Version::HTTP_2 {
         join_cookies(upstream)?;
     }

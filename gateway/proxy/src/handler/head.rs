@@ -1,27 +1,70 @@
-//! Between pingora's headers and the pipeline's view of them.
+//! Between the two forms in which heads come, and the pipeline's view of them.
 
-use gateway_pipeline::{HeaderSink, RequestHead, TlsHead};
-use http::{HeaderName, HeaderValue};
+use gateway_pipeline::{HeaderSink, Headers, RequestHead, TlsHead};
+use http::header::UPGRADE;
+use http::{HeaderName, HeaderValue, Version};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::context::Facts;
+use crate::wire::View;
 
-/// The pipeline's view of a request; borrows everything.
-pub(crate) fn request_head<'a>(request: &'a RequestHeader, facts: &'a Facts) -> RequestHead<'a> {
-    let connection = &facts.connection;
-    RequestHead {
-        method: request.method.as_str(),
-        target: request.raw_path(),
-        authority: request.uri.authority().map(|authority| authority.as_str().as_bytes()),
-        version: request.version,
-        headers: &request.headers,
-        // An IPv4 address that came over an IPv6 socket is an IPv4 address.
-        peer: connection.peer.ip().to_canonical(),
-        listener_port: connection.port.number(),
-        local_port: connection.local.port(),
-        tls: connection.tls.as_ref().map(|tls| TlsHead { server_name: tls.server_name.as_deref() }),
-        request_id: facts.request_id,
-        random: facts.random,
+/// A request's head as it was received.
+pub(crate) enum Received<'a> {
+    /// Parsed by pingora.
+    Parsed(&'a RequestHeader),
+    /// As it stands in the connection's buffer: HTTP/1.1, and no tunnel.
+    Plain {
+        /// A token.
+        method: &'a str,
+        /// Origin form.
+        target: &'a [u8],
+        /// All of them.
+        fields: View<'a>,
+    },
+}
+
+impl Received<'_> {
+    /// All fields.
+    pub(crate) fn headers(&self) -> &dyn Headers {
+        match self {
+            Self::Parsed(request) => &request.headers,
+            Self::Plain { fields, .. } => fields,
+        }
+    }
+
+    /// Whether this is a WebSocket handshake. Other protocols are not offered: their `Upgrade` is dropped on the way up,
+    /// and such a request has its limits in time and its mirrors like any other.
+    pub(crate) fn asks_for_tunnel(&self) -> bool {
+        let Self::Parsed(request) = self else { return false };
+        let mut protocols = request.headers.get_all(UPGRADE).iter();
+        let first = protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        first && protocols.next().is_none() && request.version == Version::HTTP_11
+    }
+
+    /// The pipeline's view; borrows everything.
+    pub(crate) fn head<'s>(&'s self, facts: &'s Facts) -> RequestHead<'s> {
+        let (method, target, authority, version) = match self {
+            Self::Parsed(request) => {
+                let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+                (request.method.as_str(), request.raw_path(), authority, request.version)
+            }
+            Self::Plain { method, target, .. } => (*method, *target, None, Version::HTTP_11),
+        };
+        let connection = &facts.connection;
+        RequestHead {
+            method,
+            target,
+            authority,
+            version,
+            headers: self.headers(),
+            // An IPv4 address that came over an IPv6 socket is an IPv4 address.
+            peer: connection.peer.ip().to_canonical(),
+            listener_port: connection.port.number(),
+            local_port: connection.local.port(),
+            tls: connection.tls.as_ref().map(|tls| TlsHead { server_name: tls.server_name.as_deref() }),
+            request_id: facts.request_id,
+            random: facts.random,
+        }
     }
 }
 

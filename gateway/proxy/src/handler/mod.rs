@@ -7,16 +7,16 @@
 // pingora passes its errors in boxes.
 #![allow(clippy::unnecessary_box_returns)]
 
-mod answer;
+pub(crate) mod answer;
 mod application;
-mod attempt;
-mod context;
-mod decision;
-mod head;
-mod metering;
+pub(crate) mod attempt;
+pub(crate) mod context;
+pub(crate) mod decision;
+pub(crate) mod head;
+pub(crate) mod metering;
 mod mirror;
-mod record;
-mod refusal;
+pub(crate) mod record;
+pub(crate) mod refusal;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,12 +33,13 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 pub(crate) use application::Gateway;
-use context::Context;
+use context::{Begun, Context};
 use decision::{decide, edit_request, facts, plan};
-use head::ResponseEdits;
+use head::{Received, ResponseEdits};
 use metering::{count_download, count_upload};
 use refusal::{refuse, respond};
 
+use crate::listen::Connection;
 use crate::shared::Shared;
 
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -71,8 +72,17 @@ impl ProxyHttp for Handler {
         session.set_read_timeout(Some(idle));
         session.set_write_timeout(Some(idle));
         session.set_total_drain_timeout(Some(Duration::from_secs(5)));
-        ctx.facts = Some(facts(session, ctx)?);
-        let Some(response) = decide(session, ctx).await else {
+        let connection = Connection::of(session.digest())
+            .ok_or_else(|| Error::explain(ErrorType::InternalError, "a session without a connection"))?;
+        let answer = if let Some(begun) = Begun::on(connection) {
+            *ctx = begun.ctx;
+            begun.answer
+        } else {
+            let received = Received::Parsed(session.req_header());
+            ctx.facts = Some(facts(&received, connection, ctx));
+            decide(&received, ctx).await
+        };
+        let Some(response) = answer else {
             plan(ctx);
             return Ok(false);
         };
@@ -149,7 +159,7 @@ impl ProxyHttp for Handler {
             return Err(attempt::fail(ctx, Reason::UpstreamMalformed));
         }
         let informational = response.status.is_informational() && response.status.as_u16() != 101;
-        if !informational && attempt::answered(session, ctx, response.status) {
+        if !informational && attempt::answered(ctx, response.status.as_u16(), attempt::repeatable(session)) {
             return Err(Error::explain(ErrorType::InternalError, "the answer is to be asked for again"));
         }
         Ok(())
@@ -179,6 +189,11 @@ impl ProxyHttp for Handler {
         }
         for name in HOP_BY_HOP {
             response.remove_header(name);
+        }
+        if response.headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+            // They are the same: pingora has compared them.
+            let length = response.headers.get(CONTENT_LENGTH).cloned();
+            length.map(|length| response.insert_header(CONTENT_LENGTH, length)).transpose()?;
         }
         if let Some(exchange) = &mut ctx.exchange {
             exchange.edit_response(&mut ResponseEdits(response), self.shared.clock.now());

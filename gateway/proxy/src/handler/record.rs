@@ -6,6 +6,7 @@ use gateway_spool::{Shard, Spool};
 
 use super::context::{Context, Facts};
 use crate::telemetry::{Line, Span};
+use crate::thread;
 
 /// What is known of a request's end.
 #[derive(Debug, Default, Clone, Copy)]
@@ -61,15 +62,10 @@ fn outcome(ctx: &Context, facts: &Facts) -> Outcome {
     }
 }
 
-/// The calling thread's shard: threads rarely meet on one.
+/// The calling thread's shard.
 fn shard(spool: &Spool) -> &Shard {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed);
-    }
     let shards = spool.shards();
-    &shards[MINE.with(|mine| *mine) % shards.len()]
+    &shards[thread::share(shards.len())]
 }
 
 /// What spans and the access log need of an exchange; taken only when one of them wants it.

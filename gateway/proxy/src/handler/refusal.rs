@@ -6,17 +6,13 @@ use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::context::Context;
-use super::{answer, record};
+use super::{answer as wire, record};
 
 /// Answers a request that failed, if anybody can still hear it. Returns the status, 0 for none.
 pub(crate) async fn refuse(session: &mut Session, error: &Error, ctx: &mut Context) -> u16 {
     let begun = session.response_written().is_some_and(|written| !written.status.is_informational());
     let failure = failure(error, ctx);
-    let now = ctx.shared.clock.now();
-    // Also when nobody can hear it: the failure is noted for the record.
-    let failed = failure.and_then(|reason| Some(ctx.exchange.as_mut()?.fail(reason, now)));
-    let answer = ctx.answer.take().or(failed);
-    let Some(answer) = answer.filter(|_| !begun) else { return 0 };
+    let Some(answer) = answer(ctx, failure).filter(|_| !begun) else { return 0 };
     let status = answer.status.as_u16();
     ctx.ending.refused = true;
     session.set_keepalive(None);
@@ -24,6 +20,14 @@ pub(crate) async fn refuse(session: &mut Session, error: &Error, ctx: &mut Conte
         Ok(()) => status,
         Err(_) => 0,
     }
+}
+
+/// The answer to a request that failed or was stopped. Also to be taken when nobody can hear it: the failure is noted
+/// for the record.
+pub(crate) fn answer(ctx: &mut Context, failure: Option<Reason>) -> Option<LocalResponse> {
+    let now = ctx.shared.clock.now();
+    let failed = failure.and_then(|reason| Some(ctx.exchange.as_mut()?.fail(reason, now)));
+    ctx.answer.take().or(failed)
 }
 
 /// What a failed request failed from; none when the caller is gone.
@@ -52,7 +56,7 @@ pub(crate) async fn respond(session: &mut Session, ctx: &mut Context, response: 
         session.set_keepalive(None);
     }
     ctx.ending.status = response.status.as_u16();
-    ctx.ending.local_bytes += answer::body_bytes(session.as_downstream(), &response) as u64;
+    ctx.ending.local_bytes += wire::body_bytes(session.as_downstream(), &response) as u64;
     record::write(ctx);
-    answer::send(session.as_downstream_mut(), response).await
+    wire::send(session.as_downstream_mut(), response).await
 }

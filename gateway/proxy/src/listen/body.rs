@@ -67,7 +67,7 @@ impl Gate {
             Self::Shut => true,
             Self::Open => false,
             Self::Counted(left) => *left == 0,
-            Self::Chunked { head, chunks } => *head == 0 && chunks.state == State::Done,
+            Self::Chunked { head, chunks } => *head == 0 && chunks.is_complete(),
         }
     }
 }
@@ -80,6 +80,8 @@ pub(crate) struct Chunks {
     size: u64,
     /// Bytes of the present line, or of all trailers.
     line: usize,
+    /// Of the chunks so far, without their framing.
+    pub(crate) data: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -105,12 +107,19 @@ enum State {
 }
 
 impl Chunks {
-    fn pass(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
+    /// Whether the last chunk and the trailers behind it were passed.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// How many bytes at the front of `bytes` belong to the body. A violation is told when it stands at the front.
+    pub(crate) fn pass(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
             if self.state == State::Data {
                 let step = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len() - at);
                 self.size -= step as u64;
+                self.data += step as u64;
                 at += step;
                 if self.size == 0 {
                     self.state = State::DataCr;

@@ -2,15 +2,14 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_http::ResponseHeader;
 
 /// Facts of a connection, fixed when its first request is read, and two marks.
-#[derive(Debug)]
 pub(crate) struct Connection {
     /// Name of the port that accepted it.
     pub(crate) port: PortId,
@@ -26,6 +25,17 @@ pub(crate) struct Connection {
     records: AtomicU64,
     /// HTTP/2 streams that the caller opened.
     streams: AtomicU64,
+    /// What one engine began and leaves for the other.
+    left: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("port", &self.port)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Which bound port: the port that listeners asked for, or one listener when it asked for any (port 0).
@@ -69,6 +79,7 @@ impl Connection {
             violated: AtomicBool::new(false),
             records: AtomicU64::new(0),
             streams: AtomicU64::new(0),
+            left: Mutex::new(None),
         }
     }
 
@@ -97,6 +108,16 @@ impl Connection {
     /// Requests that ended in a record so far.
     pub(crate) fn records(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
+    }
+
+    /// Leaves the present request as far as it was begun, for whom serves it on.
+    pub(crate) fn leave(&self, begun: Box<dyn Any + Send>) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+    }
+
+    /// What was left.
+    pub(crate) fn take_left(&self) -> Option<Box<dyn Any + Send>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Puts the connection where [`Connection::of`] finds it.

@@ -3,13 +3,13 @@
 //! In: the bytes at the front of a connection and the limits in force. Out: how long the head is and how its
 //! body is framed, or the fault for which it is refused. Where RFC 9112 leaves a recipient a choice that two
 //! parsers could make differently (both lengths, bare LF, folded lines, repeated Host), this one refuses:
-//! a head that passes means the same to every hop behind us. Never reads a socket and never allocates for a
-//! head that passes.
+//! a head that passes means the same to every hop behind us. Never reads a socket; allocates for the first head
+//! of a connection only.
+
+use std::mem::MaybeUninit;
 
 use super::fault::Fault;
-
-/// The largest number of fields that the parser behind us takes.
-const PARSER_FIELDS: usize = 256;
+use crate::wire::{Field, MOST_FIELDS, Span};
 
 /// Limits on a request head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) struct HeadLimits {
 impl HeadLimits {
     /// Bytes after which a head without an end is refused: the parts' limits and room for separators.
     fn whole(&self) -> usize {
-        self.bytes + self.target + 4 * self.fields.min(PARSER_FIELDS) + 64
+        self.bytes + self.target + 4 * self.fields.min(MOST_FIELDS) + 64
     }
 }
 
@@ -49,14 +49,31 @@ pub(crate) struct Head {
     pub(crate) framing: Framing,
 }
 
+/// What stands where in a head that passed.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) method: Span,
+    pub(crate) target: Span,
+    /// HTTP/1.0.
+    pub(crate) old: bool,
+    pub(crate) fields: Vec<Field>,
+}
+
 /// Finds the end of a head in bytes that arrive piece by piece, without looking at any byte twice.
 #[derive(Debug, Default)]
 pub(crate) struct HeadScanner {
     scanned: usize,
     line_start: usize,
+    /// Of the last head that passed.
+    pub(crate) parts: Parts,
 }
 
 impl HeadScanner {
+    /// Begins another head.
+    pub(crate) fn begin(&mut self) {
+        (self.scanned, self.line_start) = (0, 0);
+    }
+
     /// Looks at what is new in `bytes`, all that was read since the end of the last message. `None`: more is
     /// needed.
     pub(crate) fn scan(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Fault> {
@@ -69,7 +86,7 @@ impl HeadScanner {
             let empty = at == self.line_start + 1;
             self.line_start = at + 1;
             if empty {
-                return check(&bytes[..=at], limits).map(Some);
+                return check(&bytes[..=at], limits, &mut self.parts).map(Some);
             }
         }
         self.scanned = bytes.len();
@@ -81,10 +98,10 @@ impl HeadScanner {
 }
 
 /// Checks a complete head, which ends with the empty line.
-fn check(head: &[u8], limits: &HeadLimits) -> Result<Head, Fault> {
-    let mut fields = [httparse::EMPTY_HEADER; PARSER_FIELDS];
-    let mut request = httparse::Request::new(&mut fields);
-    match request.parse(head) {
+fn check(head: &[u8], limits: &HeadLimits, parts: &mut Parts) -> Result<Head, Fault> {
+    let mut room = [MaybeUninit::uninit(); MOST_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, &mut room) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(Fault::Malformed("the head is not complete")),
         Err(error) => return Err(parse_fault(error)),
@@ -100,6 +117,10 @@ fn check(head: &[u8], limits: &HeadLimits) -> Result<Head, Fault> {
     }
     let old = request.version == Some(0);
     check_host(request.headers, target, old)?;
+    parts.method = Span::within(head, request.method.unwrap_or_default().as_bytes());
+    parts.target = Span::within(head, target.as_bytes());
+    parts.old = old;
+    Field::collect(&mut parts.fields, head, request.headers);
     Ok(Head { len: head.len(), framing: framing(request.headers, old)? })
 }
 

@@ -13,6 +13,7 @@ mod frames;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod head;
+mod patience;
 mod ports;
 mod serve;
 mod stream;
@@ -30,11 +31,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use accept::Open;
+pub(crate) use body::{Chunks, Violation};
 pub(crate) use callers::Callers;
 pub(crate) use connection::{Connection, PortId};
 pub(crate) use fault::Fault;
-pub(crate) use head::{HeadLimits, Sketch};
+pub(crate) use head::{Framing, Head, HeadLimits, Parts, Sketch};
 pub(crate) use ports::{BindError, Ports, Wanted};
+pub(crate) use stream::{Downstream, Front};
 pub(crate) use tls::{CertificateTable, certified_key, provider};
 
 /// Limits of connections, in force from the next connection or request on.
@@ -50,11 +53,25 @@ pub(crate) struct Limits {
     pub(crate) idle: Duration,
 }
 
+/// What became of a request that was offered as a plain one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// It was answered, and the connection can carry another.
+    Again,
+    /// It was answered, and the connection ends.
+    Closed,
+    /// It is not plain: the bytes stand as they did.
+    HandOver,
+}
+
 /// What serves the requests.
 #[async_trait]
 pub(crate) trait Application: Send + Sync + 'static {
     /// The limits in force.
     fn limits(&self) -> Limits;
+
+    /// Serves one HTTP/1 request whose head stands at the front of `stream`, if it is plain enough.
+    fn plain(&self, stream: &mut Downstream, head: &Head) -> impl Future<Output = Served> + Send;
 
     /// Serves one request, and gives an HTTP/1 connection back if it can be used again.
     async fn request(&self, session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream>;

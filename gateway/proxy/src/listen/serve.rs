@@ -4,6 +4,7 @@
 //! Each head is checked here before pingora parses it; each request that pingora could not take is answered
 //! for here, so that no request ends without a record.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::connection::Connection;
 use super::fault::Fault;
 use super::head::Sketch;
 use super::stream::{Downstream, Next};
-use super::{Application, Limits, Server};
+use super::{Application, Limits, Served, Server};
 
 /// Connection preface of HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -72,7 +73,7 @@ pub(super) async fn refuse_connection<A: Application>(mut stream: Downstream, se
     }
     match stream.next_head(&limits.head, PATIENCE, PATIENCE).await {
         Next::Nothing => {}
-        Next::Request => refuse(&mut stream, server, Fault::TooManyConnections, &Sketch::default()).await,
+        Next::Request(_) => refuse(&mut stream, server, Fault::TooManyConnections, &Sketch::default()).await,
         Next::Refused(fault, sketch) => refuse(&mut stream, server, fault, &sketch).await,
     }
 }
@@ -80,17 +81,24 @@ pub(super) async fn refuse_connection<A: Application>(mut stream: Downstream, se
 /// HTTP/1: one message after another.
 async fn messages<A: Application>(mut stream: Downstream, server: &Arc<Server<A>>) {
     let mut shutdown = server.shutdown.clone();
+    // Asked for once: to listen anew for each message costs more than to go on listening.
+    let mut down = pin!(shutdown.wait_for(|down| *down));
     loop {
         let limits = server.application.limits();
         let next = tokio::select! {
             biased;
             next = stream.next_head(&limits.head, limits.idle, limits.head_time) => next,
-            _ = shutdown.wait_for(|down| *down) => return,
+            _ = &mut down => return,
         };
-        match next {
+        let head = match next {
             Next::Nothing => return,
             Next::Refused(fault, sketch) => return refuse(&mut stream, server, fault, &sketch).await,
-            Next::Request => {}
+            Next::Request(head) => head,
+        };
+        match server.application.plain(&mut stream, &head).await {
+            Served::Again => continue,
+            Served::Closed => return,
+            Served::HandOver => {}
         }
         match message(stream, server, &limits).await {
             Some(back) => stream = back,
@@ -99,7 +107,7 @@ async fn messages<A: Application>(mut stream: Downstream, server: &Arc<Server<A>
     }
 }
 
-/// One message through the proxy; gives the connection back when it can carry another.
+/// One message through pingora; gives the connection back when it can carry another.
 async fn message<A: Application>(
     stream: Downstream,
     server: &Arc<Server<A>>,
@@ -110,6 +118,8 @@ async fn message<A: Application>(
     let mut session = ServerSession::new_http1(Box::new(stream));
     session.set_keepalive(Some(limits.idle.as_secs().max(1)));
     let reused = server.application.request(session, &server.shutdown).await;
+    // What was begun and not taken up ends here, with its record.
+    drop(connection.take_left());
     if connection.records() == recorded {
         // The parser behind us found something that ours let pass, and answered by itself.
         let fault = Fault::Malformed("the request cannot be parsed");

@@ -6,12 +6,13 @@
 //! away by a reset.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -21,18 +22,22 @@ use pingora_core::protocols::{
     UniqueID,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
 use super::body::{Gate, Violation};
 use super::connection::Connection;
 use super::fault::Fault;
 use super::frames::StreamCounter;
-use super::head::{Head, HeadLimits, HeadScanner, Sketch};
+use super::head::{Head, HeadLimits, HeadScanner, Parts, Sketch};
+use super::patience::Patience;
 use super::transport::Transport;
 
 /// Room for one read of a head.
 const READ: usize = 4 * 1024;
 /// Joins a small header and a small body into one segment.
 const WRITE: usize = 4 * 1024;
+/// Bytes of later requests that are kept while one is served.
+const PIPELINED: usize = 128 * 1024;
 /// How long and how much is read from a caller that was answered early.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
@@ -45,6 +50,8 @@ pub(crate) struct Downstream {
     fd: RawFd,
     /// Read, and not given on yet.
     held: BytesMut,
+    scanner: HeadScanner,
+    patience: Patience,
     gate: Gate,
     /// On HTTP/2.
     streams: Option<StreamCounter>,
@@ -53,11 +60,20 @@ pub(crate) struct Downstream {
     socket: Arc<SocketDigest>,
 }
 
+/// A request with all that was read of it and behind it.
+#[derive(Debug)]
+pub(crate) struct Front {
+    /// Its head, then what came behind.
+    pub(crate) bytes: BytesMut,
+    /// What stands where in the head.
+    pub(crate) parts: Parts,
+}
+
 /// What stands at the front of a connection.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// A request; the connection is ready to be given to the parser.
-    Request,
+    Request(Head),
     /// The caller went away, or was silent, without beginning a request.
     Nothing,
     /// A request that cannot be served.
@@ -76,6 +92,8 @@ impl Downstream {
             io: Some(BufWriter::with_capacity(WRITE, transport)),
             fd,
             held: BytesMut::new(),
+            scanner: HeadScanner::default(),
+            patience: Patience::default(),
             gate: Gate::Shut,
             streams: None,
             proxy: Arc::new(connection.to_digest()),
@@ -103,14 +121,8 @@ impl Downstream {
 
     /// Reads until `wanted` bytes are held or the connection ends, and shows what is held.
     pub(crate) async fn peek(&mut self, wanted: usize) -> io::Result<&[u8]> {
-        while self.held.len() < wanted && self.fill().await? > 0 {}
+        while self.held.len() < wanted && fill(&mut self.io, &mut self.held).await? > 0 {}
         Ok(&self.held)
-    }
-
-    async fn fill(&mut self) -> io::Result<usize> {
-        self.held.reserve(READ);
-        let io = self.io.as_mut().expect("present until drop");
-        io.read_buf(&mut self.held).await
     }
 
     /// Waits up to `idle` for a request to begin and up to `time` for its head to be complete.
@@ -125,16 +137,15 @@ impl Downstream {
             if !self.held.is_empty() && self.held[..] != b"\r"[..] {
                 break;
             }
-            match tokio::time::timeout(idle, self.fill()).await {
-                Ok(Ok(1..)) => {}
+            match self.patience.within(Instant::now() + idle, fill(&mut self.io, &mut self.held)).await {
+                Some(Ok(1..)) => {}
                 _ => return Next::Nothing,
             }
         }
-        let read = tokio::time::timeout(time, self.read_head(limits)).await;
-        match read.unwrap_or(Ok(Err(Fault::HeadTimeout))) {
+        match self.read_head(limits, Instant::now() + time).await {
             Ok(Ok(head)) => {
                 self.gate = Gate::for_message(&head);
-                Next::Request
+                Next::Request(head)
             }
             Ok(Err(fault)) => Next::Refused(fault, Sketch::of(&self.held)),
             // The caller began a request and went away.
@@ -142,18 +153,74 @@ impl Downstream {
         }
     }
 
-    async fn read_head(&mut self, limits: &HeadLimits) -> io::Result<Result<Head, Fault>> {
-        let mut scanner = HeadScanner::default();
+    async fn read_head(&mut self, limits: &HeadLimits, deadline: Instant) -> io::Result<Result<Head, Fault>> {
+        self.scanner.begin();
         loop {
-            match scanner.scan(&self.held, limits) {
+            match self.scanner.scan(&self.held, limits) {
                 Ok(Some(head)) => return Ok(Ok(head)),
                 Ok(None) => {}
                 Err(fault) => return Ok(Err(fault)),
             }
-            if self.fill().await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            match self.patience.within(deadline, fill(&mut self.io, &mut self.held)).await {
+                None => return Ok(Err(Fault::HeadTimeout)),
+                Some(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Some(read) => _ = read?,
             }
         }
+    }
+
+    /// Takes the request at the front out, for whom serves it without a parser behind.
+    pub(crate) fn take_front(&mut self) -> Front {
+        Front { bytes: mem::take(&mut self.held), parts: mem::take(&mut self.scanner.parts) }
+    }
+
+    /// Puts a request back as it was.
+    pub(crate) fn put_front(&mut self, front: Front) {
+        (self.held, self.scanner.parts) = (front.bytes, front.parts);
+    }
+
+    /// Goes on behind a request that took `len` bytes.
+    pub(crate) fn pass_front(&mut self, mut front: Front, len: usize) {
+        front.bytes.advance(len);
+        self.gate = Gate::Shut;
+        self.put_front(front);
+    }
+
+    /// Reads more of the request; nothing when the caller is silent until `deadline`.
+    pub(crate) async fn more(&mut self, front: &mut Front, deadline: Instant) -> Option<io::Result<usize>> {
+        self.patience.within(deadline, fill(&mut self.io, &mut front.bytes)).await
+    }
+
+    /// Ready when the caller has left; what it sends meanwhile is kept, up to a bound.
+    pub(crate) fn poll_left(&mut self, front: &mut Front, cx: &mut Context<'_>) -> Poll<()> {
+        let io = self.io.as_mut().expect("present until drop");
+        while front.bytes.len() < PIPELINED {
+            match ready!(poll_read_buf(Pin::new(&mut *io), cx, &mut front.bytes)) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Ready when `deadline` is past.
+    pub(crate) fn poll_late(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        self.patience.poll(deadline, cx)
+    }
+
+    /// What `work` gives, or nothing when it takes longer than until `deadline`.
+    pub(crate) async fn within<T>(&mut self, deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
+        self.patience.within(deadline, work).await
+    }
+
+    /// Writes two pieces of an answer, if the caller takes them before `deadline`.
+    pub(crate) async fn send(&mut self, head: &[u8], body: &[u8], deadline: Instant) -> io::Result<()> {
+        let io = self.io.as_mut().expect("present until drop");
+        let writing = async {
+            io.write_all_buf(&mut Buf::chain(head, body)).await?;
+            io.flush().await
+        };
+        self.patience.within(deadline, writing).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Writes an answer of our own, as it is.
@@ -162,6 +229,11 @@ impl Downstream {
         io.write_all(answer).await?;
         io.flush().await
     }
+}
+
+async fn fill(io: &mut Option<BufWriter<Transport>>, held: &mut BytesMut) -> io::Result<usize> {
+    held.reserve(READ);
+    io.as_mut().expect("present until drop").read_buf(held).await
 }
 
 /// Marks the connection, so that the answer can say what the parser behind cannot know.

@@ -64,6 +64,8 @@ pub(crate) struct Metrics {
     pub(crate) connections_over_limit: Counter,
     /// TLS handshakes that failed.
     pub(crate) handshakes_failed: Counter,
+    /// Requests that the fast path served.
+    pub(crate) fast_path: Counter,
     /// Attempts at upstreams after the first.
     pub(crate) retries: Counter,
     /// Endpoints that were ejected.
@@ -120,6 +122,7 @@ impl Default for Metrics {
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             connections_over_limit: Counter::default(),
             handshakes_failed: Counter::default(),
+            fast_path: Counter::default(),
             retries: Counter::default(),
             ejections: Counter::default(),
             mirrored: Counter::default(),
@@ -144,6 +147,7 @@ impl Metrics {
         let counters = [
             ("connections_over_limit", "Connections over the limit", &self.connections_over_limit),
             ("handshakes_failed", "TLS handshakes that failed", &self.handshakes_failed),
+            ("fast_path_requests", "Requests that the fast path served", &self.fast_path),
             ("retries", "Attempts at upstreams after the first", &self.retries),
             ("ejections", "Upstream endpoints left out for a while", &self.ejections),
             ("mirrored", "Copies of requests sent to mirrors", &self.mirrored),

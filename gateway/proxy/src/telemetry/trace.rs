@@ -3,7 +3,7 @@
 //! In: the caller's `traceparent`, and randomness. Out: the trace that the request belongs to, and the field
 //! for the upstream. Pure; spans are exported by [`super::spans`].
 
-use std::fmt::Write;
+use std::io::Write;
 
 /// Where a request stands in a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +36,11 @@ impl Trace {
     }
 
     /// The field for the next hop.
-    pub(crate) fn traceparent(&self) -> String {
-        let mut field = String::with_capacity(55);
+    pub(crate) fn traceparent(&self) -> [u8; 55] {
+        let mut field = [0; 55];
         let flags = u8::from(self.sampled);
-        write!(field, "00-{:032x}-{:016x}-{flags:02x}", self.id, self.span).expect("strings take all");
+        write!(&mut field[..], "00-{:032x}-{:016x}-{flags:02x}", self.id, self.span)
+            .expect("it has 55 bytes");
         field
     }
 }
@@ -78,7 +79,7 @@ mod tests {
         let trace = Trace::new(Some(FIELD.as_bytes()), [1, 2, 3], 0);
         assert_eq!(trace.parent, 0x00f0_67aa_0ba9_02b7);
         assert!(trace.sampled);
-        assert_eq!(trace.traceparent(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000003-01");
+        assert_eq!(&trace.traceparent(), b"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000003-01");
     }
 
     #[test]

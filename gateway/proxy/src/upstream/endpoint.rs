@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use analytics_record::NameId;
 
+use super::idle::Idle;
+
 /// Failures in a row that eject.
 const FAILURES: u32 = 5;
 /// First time out, milliseconds; the n-th in a row is n times as long.
@@ -22,6 +24,8 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// Its name in records.
     pub(crate) name: NameId,
+    /// Plain connections that wait.
+    pub(crate) idle: Idle,
     running: AtomicU32,
     failures: AtomicU32,
     ejections: AtomicU32,
@@ -34,6 +38,7 @@ impl Endpoint {
         Self {
             address,
             name,
+            idle: Idle::default(),
             running: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             ejections: AtomicU32::new(0),

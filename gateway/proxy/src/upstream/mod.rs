@@ -6,6 +6,7 @@
 mod dns;
 mod endpoint;
 mod identity;
+mod idle;
 mod names;
 mod pool;
 mod tls;
@@ -13,7 +14,7 @@ mod tunnel;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use analytics_record::NameId;
 use gateway_snapshot::BackendProtocol;
@@ -24,6 +25,7 @@ use tokio::sync::Notify;
 use tunnel::Tunnel;
 
 pub(crate) use identity::ClientCertificate;
+pub(crate) use idle::Room;
 pub(crate) use pool::{InUse, Pool};
 pub(crate) use tls::{UpstreamTls, UpstreamTlsError};
 
@@ -94,6 +96,12 @@ impl Upstreams {
             }
         }
         if errors.is_empty() { Ok(upstreams) } else { Err(errors) }
+    }
+
+    /// Closes plain connections that have waited too long or were closed by the other side.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        self.by_index.iter().for_each(|backend| backend.pool.sweep(now));
     }
 
     /// The backend at a place in the order.

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
@@ -84,6 +85,11 @@ impl Pool {
         }?;
         chosen.begin();
         Some(InUse(Arc::clone(chosen)))
+    }
+
+    /// Closes connections that have waited too long at `now`.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.endpoints.load().iter().for_each(|endpoint| endpoint.idle.sweep(now));
     }
 
     /// Notes that an attempt on `endpoint` failed; ejects it if it failed too often and enough others are left.

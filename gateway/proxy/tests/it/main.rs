@@ -11,6 +11,7 @@ mod snapshot;
 mod upstream;
 
 mod edges;
+mod engines;
 mod framing;
 mod hostile;
 mod life;

@@ -8,6 +8,8 @@ use gateway_snapshot::{
 };
 
 pub(crate) const PLAIN: &str = "shop/web/plain";
+/// All tests here are built twice, and run over each engine (`tests/it-off`).
+pub(crate) const FAST_PATH: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"it");
 pub(crate) const SECURE: &str = "shop/web/secure";
 
 /// A snapshot under construction.
@@ -20,6 +22,7 @@ impl Build {
         let mut snapshot = Snapshot { format: FORMAT, version: "1".into(), ..Snapshot::default() };
         snapshot.listeners.insert(PLAIN.into(), listener("plain", None));
         snapshot.settings.connect_timeout_ms = 500;
+        snapshot.settings.fast_path = FAST_PATH;
         Self(snapshot)
     }
 
