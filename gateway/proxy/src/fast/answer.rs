@@ -130,6 +130,7 @@ impl Exchange<'_> {
         if piece.last {
             return Ok(true);
         }
+        upstream.since = Instant::now();
         match self.read(upstream, body.room()).await {
             Event::Read(1..) => Ok(false),
             Event::Read(0) => self.end_of(body).await,

@@ -39,6 +39,8 @@ pub(super) struct Upstream {
     pub(super) reused: bool,
     /// How long the upstream may be silent.
     pub(super) patience: Option<Duration>,
+    /// From when on.
+    pub(super) since: Instant,
 }
 
 /// What came while an upstream was waited for.
@@ -114,13 +116,13 @@ impl Exchange<'_> {
         let now = self.ctx.attempts.sent.unwrap_or_else(Instant::now);
         let Some(endpoint) = &self.ctx.attempts.endpoint else { return Err(self.note(Reason::NoEndpoints)) };
         if let Some(io) = endpoint.idle.take(now) {
-            return Ok(Upstream { io, reused: true, patience });
+            return Ok(Upstream { io, reused: true, patience, since: now });
         }
         let address = endpoint.address;
         match self.stream.within(now + connect, TcpStream::connect(address)).await {
             Some(Ok(io)) => {
                 let _ = io.set_nodelay(true);
-                Ok(Upstream { io, reused: false, patience })
+                Ok(Upstream { io, reused: false, patience, since: Instant::now() })
             }
             failed => {
                 tracing::debug!(%address, ?failed, "no connection to an upstream");
@@ -136,7 +138,7 @@ impl Exchange<'_> {
         let mut pieces = self.scratch.out.chain(body);
         let writing = upstream.io.write_all_buf(&mut pieces);
         let written = match upstream.patience {
-            Some(patience) => self.stream.within(Instant::now() + patience, writing).await,
+            Some(patience) => self.stream.within(upstream.since + patience, writing).await,
             None => Some(writing.await),
         };
         match written {
@@ -158,7 +160,11 @@ impl Exchange<'_> {
                     );
                 }
                 Ok(Some(head)) => return Ok(head),
-                Ok(None) => seen = buffers.answer.len(),
+                Ok(None) if buffers.answer.is_empty() => {}
+                Ok(None) => {
+                    seen = buffers.answer.len();
+                    upstream.since = Instant::now();
+                }
                 Err(malformed) => return Err(self.broken(upstream, Some(malformed))),
             }
             match self.read(upstream, READ).await {
@@ -181,7 +187,7 @@ impl Exchange<'_> {
     /// Reads from the upstream, with an eye on the caller and on the time.
     /// Takes up to `room` bytes.
     pub(super) async fn read(&mut self, upstream: &mut Upstream, room: usize) -> Event {
-        let deadline = upstream.patience.map(|patience| Instant::now() + patience);
+        let deadline = upstream.patience.map(|patience| upstream.since + patience);
         let answer = &mut self.scratch.answer;
         answer.reserve(room);
         poll_fn(|cx| {

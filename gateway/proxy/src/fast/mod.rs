@@ -138,7 +138,9 @@ impl Exchange<'_> {
             if have == whole {
                 return Ok(());
             }
-            match self.stream.more(&mut self.front, Instant::now() + self.idle).await {
+            let silent = Instant::now() + self.idle;
+            let deadline = self.ctx.attempts.deadline.map_or(silent, |deadline| deadline.min(silent));
+            match self.stream.more(&mut self.front, deadline).await {
                 Some(Ok(1..)) => {}
                 Some(_) => return Err(Failed::Left),
                 None => {

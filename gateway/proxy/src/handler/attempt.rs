@@ -41,21 +41,23 @@ pub(crate) async fn begin(ctx: &mut Context) -> std::result::Result<Duration, Re
         ctx.shared.metrics.retries.inc();
         pause(ctx).await;
     }
-    if ctx.left().is_some_and(|left| left.is_zero()) {
-        return Err(Reason::RequestTimeout);
-    }
     let backend = ctx.attempts.backend.clone().ok_or(Reason::NoEndpoints)?;
     backend.ready().await;
-    let now_ms = ctx.shared.clock.mono_ms();
+    let now = Instant::now();
+    let left = ctx.left_at(now);
+    if left.is_some_and(|left| left.is_zero()) {
+        return Err(Reason::RequestTimeout);
+    }
+    let now_ms = ctx.shared.clock.mono_ns_of(now) / 1_000_000;
     let endpoint = backend.pool.choose(now_ms, &ctx.attempts.failed).ok_or(Reason::NoEndpoints)?;
     ctx.attempts.made += 1;
     ctx.attempts.again = false;
     ctx.attempts.failure = None;
     ctx.attempts.endpoint = Some(endpoint);
-    ctx.attempts.sent = Some(Instant::now());
+    ctx.attempts.sent = Some(now);
     ctx.upload.seen = 0;
     let connect = Duration::from_millis(ctx.config.settings.connect_timeout_ms.max(1));
-    Ok(ctx.left().map_or(connect, |left| left.min(connect)))
+    Ok(left.map_or(connect, |left| left.min(connect)))
 }
 
 /// How long an upstream may be silent.
@@ -64,7 +66,8 @@ pub(crate) fn read_timeout(ctx: &Context) -> Option<Duration> {
         return Some(TUNNEL_SILENCE);
     }
     let backend = plan(ctx).and_then(|plan| plan.timeouts.backend);
-    [backend, ctx.left()].into_iter().flatten().min()
+    let left = ctx.attempts.sent.and_then(|sent| ctx.left_at(sent));
+    [backend, left].into_iter().flatten().min()
 }
 
 /// The smallest pause that the route asks for, doubled for each attempt, with some randomness, within the

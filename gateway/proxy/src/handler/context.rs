@@ -161,7 +161,12 @@ impl Context {
 
     /// Time left until the deadline; `None` without one.
     pub(crate) fn left(&self) -> Option<Duration> {
-        self.attempts.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.left_at(Instant::now())
+    }
+
+    /// The same at `now`.
+    pub(crate) fn left_at(&self, now: Instant) -> Option<Duration> {
+        self.attempts.deadline.map(|deadline| deadline.saturating_duration_since(now))
     }
 }
 
