@@ -1,11 +1,13 @@
-//! What a request costs us, apart from moving its bytes: `cargo bench -p tests --bench cost`.
+//! What a request costs us, apart from moving its bytes, and what size costs: `cargo bench -p tests --bench cost`, with
+//! `-- request` or `-- scale` for one of them.
 //!
-//! In: the pure crates and a real spool, on one thread. Out: a table with median and 99th percentile per operation,
-//! and the machine. No limit fails it: a number means something only on the machine it was taken on, with nothing
+//! In: the pure crates and a real spool, on one thread; a gateway's process. Out: a table with median and 99th percentile
+//! per operation, one by size, and the machine. No limit fails it: a number means something only on the machine it was taken on, with nothing
 //! else running.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that prints a table")]
 
 mod measure;
+mod scale;
 mod shop;
 
 use std::sync::Arc;
@@ -20,8 +22,25 @@ use gateway_spool::{Options, Spool};
 use measure::{Table, machine};
 use shop::{Callers, Desk, LIMIT, Request, shop};
 
+/// As in the program that is shipped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
+    if scale::is_gateway() {
+        return;
+    }
     println!("{}\n", machine());
+    let only = std::env::args().find(|word| word == "request" || word == "scale");
+    if only.as_deref() != Some("scale") {
+        request();
+    }
+    if only.as_deref() != Some("request") {
+        scale::table();
+    }
+}
+
+fn request() {
     let mut table = Table::default();
     table.row("reading the clock, for comparison", None, |_| {
         std::hint::black_box(Instant::now());

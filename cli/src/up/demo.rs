@@ -29,6 +29,8 @@ const MAX_REQUESTS: u32 = 100_000;
 const COMPLETE_WITHIN: Duration = Duration::from_secs(30);
 /// Longest time until the alert of a limit that was reached.
 const ALERT_WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks at alerts of earlier runs.
+const ALERT_LOOK: Duration = Duration::from_secs(2);
 
 /// What to send, as a file says it.
 #[derive(Debug, Clone, Deserialize)]
@@ -197,8 +199,9 @@ async fn tell_alerts(
     alerts: &mut mpsc::Receiver<Value>,
     once: bool,
 ) -> anyhow::Result<()> {
+    let began = Instant::now();
     loop {
-        let within = if once { ALERT_WITHIN } else { Duration::MAX };
+        let within = if once { ALERT_LOOK } else { Duration::MAX };
         match timeout(within, alerts.recv()).await {
             Ok(Some(alert)) => {
                 let line = alert_line(&alert["data"]);
@@ -208,18 +211,20 @@ async fn tell_alerts(
                 }
             }
             Ok(None) => std::future::pending().await,
-            Err(_) => return tell_earlier_alert(analytics).await,
+            Err(_) if tell_earlier_alert(analytics).await? => return Ok(()),
+            Err(_) if began.elapsed() > ALERT_WITHIN => bail!("no alert arrived within {ALERT_WITHIN:?}"),
+            Err(_) => {}
         }
     }
 }
 
-/// Each threshold is told once in a window: a second run on the same state has nothing new to tell.
-async fn tell_earlier_alert(analytics: &Analytics) -> anyhow::Result<()> {
+/// Each threshold is told once in a window: a second run on the same state has nothing new to tell. Whether there was
+/// an alert to tell again.
+async fn tell_earlier_alert(analytics: &Analytics) -> anyhow::Result<bool> {
     let known: Value = analytics.json("/v1/alerts", &[("state", "delivered".to_owned())]).await?;
-    match known["alerts"].as_array().and_then(|alerts| alerts.first()) {
-        Some(alert) => say(&format!("No new alert; told in an earlier run: {}", alert_line(alert))),
-        None => bail!("no alert arrived within {ALERT_WITHIN:?}"),
-    }
+    let Some(alert) = known["alerts"].as_array().and_then(|alerts| alerts.first()) else { return Ok(false) };
+    say(&format!("No new alert; told in an earlier run: {}", alert_line(alert)))?;
+    Ok(true)
 }
 
 fn alert_line(data: &Value) -> String {

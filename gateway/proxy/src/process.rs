@@ -29,9 +29,9 @@ use crate::status::{Board, Status};
 use crate::telemetry::{AccessLog, Spans};
 use crate::upstream::{Interner, Room};
 
-/// How often a spool that is in use is looked at again.
 /// Between two looks at upstream connections that wait.
 const SWEEP: Duration = Duration::from_secs(10);
+/// How often a spool that is in use is looked at again.
 const SPOOL_POLL: Duration = Duration::from_millis(50);
 /// How long the admin endpoint's last answers may take.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -115,13 +115,12 @@ impl Process {
         let (spool, sealer) = take_spool(&options).await?;
         let clock = Clock::new(spool.clone());
         let leases = Arc::new(Leases::new(&spool, clock.clone(), options.analytics.is_some()));
-        let in_flight = Arc::<InFlight>::default();
         let (otlp, endpoint) = watch::channel(None);
         let parts = Parts {
             spool: spool.clone(),
             clock,
             leases: Arc::clone(&leases),
-            in_flight: Arc::clone(&in_flight),
+            in_flight: Arc::default(),
             room: Room::new(options.upstream_connections),
             spans: Spans::start(endpoint),
             access_log: AccessLog::start().map_err(Error::Thread)?,
@@ -171,7 +170,7 @@ impl Process {
             kill,
             tracker,
             reload: Part::spawn(|stop| reload.run(source, stop)),
-            leases: lease_part(leases, service.clone(), in_flight),
+            leases: lease_part(leases, service.clone(), Arc::clone(&shared.in_flight)),
             announcer: announcer_part(Arc::clone(&admin), service.clone()),
             sweeper: sweeper_part(Arc::clone(&shared)),
             shipper: shipper_part(spool, service, seal_age, options.handover),

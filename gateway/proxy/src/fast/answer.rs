@@ -177,7 +177,9 @@ impl Exchange<'_> {
         ending.status = head.status.as_u16();
         ending.grpc_status = view.all("grpc-status").next().and_then(number);
         let mut sink = buffers.edits.begin(view);
-        ["connection", "keep-alive", "proxy-connection"].iter().for_each(|name| sink.drop_all(name));
+        for name in ["connection", "keep-alive", "proxy-connection"] {
+            sink.drop_all(name);
+        }
         if let Some(exchange) = &self.ctx.exchange {
             exchange.edit_response(&mut sink, now);
         }

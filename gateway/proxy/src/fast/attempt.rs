@@ -15,7 +15,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::scratch::READ;
 use super::{Exchange, Failed};
-use crate::handler::attempt;
+use crate::handler::attempt::{self, Cut};
 use crate::handler::decision::{TRACEPARENT, TRACESTATE};
 use crate::wire::{Malformed, ResponseHead, View};
 use gateway_pipeline::HeaderSink;
@@ -68,7 +68,9 @@ impl Exchange<'_> {
         };
         let buffers = &mut *self.scratch;
         let mut sink = buffers.edits.begin(view);
-        HOP_BY_HOP.iter().for_each(|name| sink.drop_all(name));
+        for name in HOP_BY_HOP {
+            sink.drop_all(name);
+        }
         exchange.edit_request(&received.head(facts), &mut sink);
         sink.set(&TRACEPARENT, &facts.trace.traceparent());
         if facts.trace.begins_here() {
@@ -208,9 +210,12 @@ impl Exchange<'_> {
     fn broken(&mut self, upstream: &Upstream, malformed: Option<Malformed>) -> Failed {
         tracing::debug!(?malformed, reused = upstream.reused, "an upstream broke off");
         let idempotent = self.method().is_ok_and(|method| method.is_idempotent());
-        let malformed = malformed.is_some();
-        let stale = upstream.reused && self.scratch.answer.is_empty();
-        let again = attempt::broke_off(&mut self.ctx, malformed, upstream.reused, idempotent, stale);
+        let cut = match malformed {
+            Some(_) => Cut::Malformed,
+            None if upstream.reused && self.scratch.answer.is_empty() => Cut::Stale,
+            None => Cut::Reset,
+        };
+        let again = attempt::broke_off(&mut self.ctx, cut, upstream.reused, idempotent);
         self.once_more(again)
     }
 

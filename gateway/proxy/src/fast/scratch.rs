@@ -1,6 +1,7 @@
 //! Buffers for one exchange, used again by the next one on the same thread.
 
 use std::cell::RefCell;
+use std::mem;
 use std::ops::{Deref, DerefMut};
 
 use bytes::BytesMut;
@@ -15,7 +16,7 @@ pub(super) const READ: usize = 16 * 1024;
 const LARGEST: usize = 128 * 1024;
 
 thread_local! {
-    static WAITING: RefCell<Vec<Box<Buffers>>> = const { RefCell::new(Vec::new()) };
+    static WAITING: RefCell<Vec<Buffers>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What an exchange writes into.
@@ -32,7 +33,7 @@ pub(super) struct Buffers {
 }
 
 /// Buffers in use.
-pub(super) struct Scratch(Option<Box<Buffers>>);
+pub(super) struct Scratch(Buffers);
 
 impl Scratch {
     /// Empty buffers.
@@ -40,7 +41,7 @@ impl Scratch {
         let mut buffers = WAITING.with_borrow_mut(Vec::pop).unwrap_or_default();
         buffers.out.clear();
         buffers.answer.clear();
-        Self(Some(buffers))
+        Self(buffers)
     }
 }
 
@@ -48,19 +49,19 @@ impl Deref for Scratch {
     type Target = Buffers;
 
     fn deref(&self) -> &Buffers {
-        self.0.as_ref().expect("present until drop")
+        &self.0
     }
 }
 
 impl DerefMut for Scratch {
     fn deref_mut(&mut self) -> &mut Buffers {
-        self.0.as_mut().expect("present until drop")
+        &mut self.0
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let Some(buffers) = self.0.take() else { return };
+        let buffers = mem::take(&mut self.0);
         if buffers.out.capacity().max(buffers.answer.capacity()) > LARGEST {
             return;
         }

@@ -134,10 +134,13 @@ pub(crate) fn broken(
     } else if matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout) {
         timed_out(ctx)
     } else {
-        let malformed = matches!(error.etype(), ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2);
         error.retry.decide_reuse(reused);
-        let idempotent = session.req_header().method.is_idempotent();
-        broke_off(ctx, malformed, reused, idempotent, error.retry())
+        let cut = match error.etype() {
+            ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2 => Cut::Malformed,
+            _ if error.retry() => Cut::Stale,
+            _ => Cut::Reset,
+        };
+        broke_off(ctx, cut, reused, session.req_header().method.is_idempotent())
     };
     error.set_retry(again && within_limit(ctx) && repeatable(session));
     error
@@ -151,21 +154,26 @@ pub(crate) fn timed_out(ctx: &mut Context) -> bool {
     !late && codes(ctx).contains(&504)
 }
 
-/// Notes that an exchange broke off before its answer: true when the request may be sent again. `stale`: on a kept
-/// connection that was closed meanwhile.
-pub(crate) fn broke_off(
-    ctx: &mut Context,
-    malformed: bool,
-    reused: bool,
-    idempotent: bool,
-    stale: bool,
-) -> bool {
+/// How an exchange broke off before its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// What came was no answer.
+    Malformed,
+    /// A kept connection was closed meanwhile: the upstream saw nothing of the request.
+    Stale,
+    /// The connection ended.
+    Reset,
+}
+
+/// Notes that an exchange broke off: true when the request may be sent again. `reused`: on a kept connection.
+pub(crate) fn broke_off(ctx: &mut Context, cut: Cut, reused: bool, idempotent: bool) -> bool {
+    let malformed = cut == Cut::Malformed;
     ctx.attempts.failure = Some(if malformed { Reason::UpstreamMalformed } else { Reason::UpstreamReset });
     // A kept connection that the other side closed meanwhile says nothing about the endpoint.
     if !reused {
         endpoint_failed(ctx);
     }
-    !malformed && idempotent && (stale || allowed(ctx).is_some())
+    !malformed && idempotent && (cut == Cut::Stale || allowed(ctx).is_some())
 }
 
 /// Whether one more attempt is allowed.

@@ -1,0 +1,180 @@
+//! What size costs.
+//!
+//! In: routes and consumers, few and many. Out: for each size, how long the compiler takes, how large the snapshot is, how
+//! long a gateway takes from a changed file until it serves the change, and how much memory it has then. The gateway runs
+//! in a process of its own: this program, started again.
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use gateway_proxy::{Options, Snapshots};
+use gateway_snapshot::Snapshot;
+use operator_compile::resources;
+use tokio_util::sync::CancellationToken;
+
+use crate::shop::{self, Callers, shop};
+
+/// Routes and consumers.
+const SIZES: [(usize, usize); 5] = [(10, 10), (1_000, 1_000), (5_000, 1_000), (100_000, 10), (10, 1_000_000)];
+const CHANGES: usize = 5;
+/// How long one change may take before the benchmark gives up.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Set for the gateway's process: the directory that it works in.
+const GATEWAY: &str = "SCALE_GATEWAY";
+
+/// Serves, if this is the gateway's process.
+pub(crate) fn is_gateway() -> bool {
+    let dir = std::env::var_os(GATEWAY);
+    dir.is_some_and(|dir| {
+        serve(Path::new(&dir));
+        true
+    })
+}
+
+/// Prints a row for each size.
+pub(crate) fn table() {
+    println!(
+        "| routes | consumers | compile, ms | snapshot, MiB | read, ms | prepare, ms | a change served after, ms | gateway, MiB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for (routes, consumers) in SIZES {
+        println!("{}", row(routes, consumers));
+    }
+    println!("\nA change is one more route, written to the snapshot's file: median of {CHANGES}.");
+}
+
+fn row(routes: usize, consumers: usize) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let mut snapshot = shop(routes, Callers(consumers));
+    let port = free_port();
+    snapshot.listeners.values_mut().for_each(|listener| listener.port = port);
+    let json = serde_json::to_vec(&snapshot).unwrap();
+    let (read, parsed) = timed(|| {
+        let snapshot: Snapshot = serde_json::from_slice(&json).unwrap();
+        assert!(gateway_snapshot::lint(&snapshot).is_empty());
+        snapshot
+    });
+    let (prepare, _) = timed(|| shop::prepare(&parsed));
+    drop(parsed);
+    write(dir.path(), &json);
+    let gateway = Gateway::start(dir.path());
+    await_routed(port, "/route-0", true);
+    let mut times: Vec<f64> = (0..CHANGES).map(|n| change(dir.path(), &mut snapshot, port, n)).collect();
+    times.sort_by(f64::total_cmp);
+    let memory = gateway.memory();
+    let compile = compile(routes);
+    let size = json.len() as f64 / f64::from(1 << 20);
+    format!(
+        "| {routes} | {consumers} | {compile:.1} | {size:.1} | {read:.1} | {prepare:.1} | {:.1} | {memory:.0} |",
+        times[CHANGES / 2]
+    )
+}
+
+/// Milliseconds that `work` takes, and what it gives.
+fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
+    let start = Instant::now();
+    let value = work();
+    (start.elapsed().as_secs_f64() * 1e3, value)
+}
+
+/// Milliseconds from the resources of as many routes to the snapshot.
+fn compile(routes: usize) -> f64 {
+    let mut text = String::from(include_str!("scale.yaml"));
+    for n in 0..routes {
+        write!(
+            text,
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: route-{n}, namespace: bench}}\nspec:\n  \
+             parentRefs: [{{name: gw}}]\n  rules:\n  - matches: [{{path: {{type: PathPrefix, value: /route-{n}}}}}]\n    \
+             backendRefs: [{{name: echo, port: 80}}]\n"
+        )
+        .unwrap();
+    }
+    let (resources, diagnostics) = resources::read(&[("scale.yaml".to_owned(), text)]);
+    assert!(diagnostics.is_empty(), "{:?}", diagnostics.first());
+    let options = operator_compile::Options::default();
+    let (took, compiled) = timed(|| operator_compile::compile(&resources, &options));
+    assert_eq!(compiled.snapshot.routes.len(), routes);
+    took
+}
+
+/// One more route: milliseconds from the file's change until it is served.
+fn change(dir: &Path, snapshot: &mut Snapshot, port: u16, n: usize) -> f64 {
+    let mut route = snapshot.routes.values().next().unwrap().clone();
+    let path = format!("/fresh-{n}");
+    route.rules[0].matches[0].path = gateway_snapshot::PathMatch::Prefix(path.clone());
+    snapshot.routes.insert(format!("httproute/shop/fresh-{n}"), route);
+    snapshot.version = format!("fresh-{n}");
+    let json = serde_json::to_vec(&*snapshot).unwrap();
+    await_routed(port, &path, false);
+    let start = Instant::now();
+    write(dir, &json);
+    await_routed(port, &path, true);
+    start.elapsed().as_secs_f64() * 1e3
+}
+
+fn write(dir: &Path, json: &[u8]) {
+    std::fs::write(dir.join("snapshot.tmp"), json).unwrap();
+    std::fs::rename(dir.join("snapshot.tmp"), dir.join("snapshot.json")).unwrap();
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Asks again and again until there is a route for `path`, or none. Nobody listens behind the routes.
+fn await_routed(port: u16, path: &str, routed: bool) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let status = ask(port, path).unwrap_or(0);
+        if status != 0 && (status != 404) == routed {
+            return;
+        }
+        assert!(Instant::now() < end, "{path} still answers {status}");
+        // Without this, asking would take the processor from who is to answer.
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}
+
+fn ask(port: u16, path: &str) -> std::io::Result<u16> {
+    let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: shop.example\r\nconnection: close\r\n\r\n")?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    let status = std::str::from_utf8(&head[9..]).ok().and_then(|status| status.parse().ok());
+    status.ok_or_else(|| std::io::Error::other("no status"))
+}
+
+struct Gateway(Child);
+
+impl Gateway {
+    fn start(dir: &Path) -> Self {
+        let itself = std::env::current_exe().unwrap();
+        Self(Command::new(itself).env(GATEWAY, dir).spawn().unwrap())
+    }
+
+    /// Resident memory, MiB.
+    fn memory(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The gateway's process.
+fn serve(dir: &Path) {
+    let options = Options::new(Snapshots::File(dir.join("snapshot.json")), dir.join("state"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(gateway_proxy::run(options, CancellationToken::new())).unwrap();
+}
