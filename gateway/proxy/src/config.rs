@@ -12,6 +12,7 @@ use gateway_snapshot::{Listener, Settings, Snapshot};
 use rustls::sign::CertifiedKey;
 
 use crate::listen::{Callers, CertificateTable, HeadLimits, Limits, PortId, Wanted, certified_key};
+use crate::source::Candidate;
 use crate::upstream::{ClientCertificate, Interner, Upstreams};
 
 /// What is served.
@@ -34,18 +35,25 @@ pub(crate) struct Config {
 }
 
 /// Reads a candidate; the version is what can be told of it even when it is refused.
-pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot, (String, Vec<String>)> {
-    let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|error| {
-        let version =
-            serde_json::from_slice::<VersionOnly>(bytes).map(|known| known.version).unwrap_or_default();
-        (version, vec![format!("snapshot: {error}")])
-    })?;
+pub(crate) fn read(candidate: Candidate) -> Result<Arc<Snapshot>, (String, Vec<String>)> {
+    let snapshot = match candidate {
+        Candidate::Snapshot(snapshot) => snapshot,
+        Candidate::Json(bytes) => Arc::new(parse(&bytes)?),
+    };
     let findings = gateway_snapshot::lint(&snapshot);
     if findings.is_empty() {
         Ok(snapshot)
     } else {
-        Err((snapshot.version, findings.iter().map(ToString::to_string).collect()))
+        Err((snapshot.version.clone(), findings.iter().map(ToString::to_string).collect()))
     }
+}
+
+fn parse(bytes: &[u8]) -> Result<Snapshot, (String, Vec<String>)> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let version =
+            serde_json::from_slice::<VersionOnly>(bytes).map(|known| known.version).unwrap_or_default();
+        (version, vec![format!("snapshot: {error}")])
+    })
 }
 
 /// What any format has.

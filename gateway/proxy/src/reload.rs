@@ -16,7 +16,7 @@ use crate::config::{self, Config};
 use crate::handler::Gateway;
 use crate::listen::{BindError, Ports};
 use crate::shared::Shared;
-use crate::source::{Answer, Source, StateDir};
+use crate::source::{Answer, Candidate, Source, StateDir};
 use crate::status::{Board, ListenerStatus, Refused};
 use crate::upstream::Interner;
 
@@ -31,7 +31,7 @@ pub(crate) struct Reload {
     pub(crate) state: StateDir,
     pub(crate) board: Arc<Board>,
     pub(crate) otlp: watch::Sender<Option<String>>,
-    /// What is served, for binding again.
+    /// Listeners and certificates of what is served, for binding again.
     pub(crate) served: Option<Snapshot>,
     /// Listeners that are not bound.
     pub(crate) unbound: Vec<BindError>,
@@ -41,7 +41,7 @@ impl Reload {
     /// Serves the last good snapshot, if there is one.
     pub(crate) fn start_from_last_good(&mut self) {
         let Some(bytes) = self.state.last_good() else { return };
-        let answer = self.candidate(&bytes);
+        let (answer, _) = self.candidate(Candidate::Json(bytes));
         if answer.accepted {
             tracing::info!(version = answer.version, "serving the last good snapshot");
         } else {
@@ -55,12 +55,15 @@ impl Reload {
             let unbound = !self.unbound.is_empty();
             tokio::select! {
                 () = stop.cancelled() => return self.ports.stop(),
-                bytes = source.next() => {
-                    // Work for the processor, in proportion to the snapshot: not on a thread that serves.
-                    let answer = tokio::task::block_in_place(|| self.candidate(&bytes));
-                    if answer.accepted {
-                        self.keep(&bytes);
-                    }
+                candidate = source.next() => {
+                    // Work for the processor and the disk, in proportion to the snapshot: not on a thread that serves.
+                    let answer = tokio::task::block_in_place(|| {
+                        let (answer, served) = self.candidate(candidate);
+                        if let Some(served) = served {
+                            self.keep(&served);
+                        }
+                        answer
+                    });
                     source.answer(&answer).await;
                 }
                 () = tokio::time::sleep(BIND_AGAIN), if unbound => {
@@ -72,10 +75,11 @@ impl Reload {
         }
     }
 
-    fn candidate(&mut self, bytes: &[u8]) -> Answer {
-        let snapshot = match config::read(bytes) {
+    /// Serves a candidate, if it is sound; also gives what is served then.
+    fn candidate(&mut self, candidate: Candidate) -> (Answer, Option<Arc<Snapshot>>) {
+        let snapshot = match config::read(candidate) {
             Ok(snapshot) => snapshot,
-            Err((version, errors)) => return self.refuse(version, errors),
+            Err((version, errors)) => return (self.refuse(version, errors), None),
         };
         let previous = self.shared.config.load_full();
         let spool = self.shared.spool.clone();
@@ -83,7 +87,7 @@ impl Reload {
         let prepared = Config::prepare(&snapshot, Some(&previous), &self.port_map, &intern);
         let (config, ports) = match prepared {
             Ok(ready) => ready,
-            Err(errors) => return self.refuse(snapshot.version, errors),
+            Err(errors) => return (self.refuse(snapshot.version.clone(), errors), None),
         };
         let limits: HashSet<LimitId> = config.prepared.limits().cloned().collect();
         let version = config.version.clone();
@@ -92,10 +96,16 @@ impl Reload {
         self.shared.leases.retain(|key| limits.contains(&key.limit));
         self.shared.metrics.snapshots_accepted.inc();
         self.unbound = self.ports.reconcile(ports);
-        self.served = Some(snapshot);
+        self.served = Some(Snapshot {
+            version: version.clone(),
+            listeners: snapshot.listeners.clone(),
+            certificates: snapshot.certificates.clone(),
+            ..Snapshot::default()
+        });
         self.post();
         tracing::info!(version, unbound = self.unbound.len(), "serving a snapshot");
-        Answer::now(&version, true, self.unbound.iter().map(ToString::to_string).collect())
+        let unbound = self.unbound.iter().map(ToString::to_string).collect();
+        (Answer::now(&version, true, unbound), Some(snapshot))
     }
 
     fn refuse(&self, version: String, errors: Vec<String>) -> Answer {
@@ -136,8 +146,9 @@ impl Reload {
         });
     }
 
-    fn keep(&self, bytes: &[u8]) {
-        if let Err(error) = self.state.keep(bytes) {
+    fn keep(&self, snapshot: &Snapshot) {
+        let json = serde_json::to_vec(snapshot).expect("snapshots have string keys only");
+        if let Err(error) = self.state.keep(&json) {
             tracing::error!(%error, "the snapshot is served but not kept for the next start");
         }
     }

@@ -96,8 +96,9 @@ fn start<A: Application>(socket: TcpStream, peer: SocketAddr, port: &Arc<Port>, 
     tracker.spawn(async move {
         let kill = server.kill.clone();
         tokio::select! {
-            () = kill.cancelled() => {}
+            biased;
             () = connected(socket, peer, &port, &server, over) => {}
+            () = kill.cancelled() => {}
         }
         drop(guard);
     });

@@ -3,6 +3,7 @@
 //! Watches the file's directory (a replaced file is another inode) and looks every second as well, for file
 //! systems that do not tell. The answer stands beside it, as `<file>.ack.json`.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +12,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use super::state::replace;
-use super::{Answer, Source};
+use super::{Answer, Candidate, Source};
 
 /// Between two looks without a sign of change.
 const LOOK: Duration = Duration::from_secs(1);
@@ -23,7 +24,9 @@ pub(crate) struct FileSource {
     /// Tells us of changes while it lives; none where the system cannot.
     _watcher: Option<RecommendedWatcher>,
     seen: Option<Seen>,
-    given: Option<Vec<u8>>,
+    /// Hash of the content that was given last: it may be large.
+    given: Option<u64>,
+    hasher: RandomState,
     complained: bool,
 }
 
@@ -50,7 +53,15 @@ impl FileSource {
                 path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             watcher.watch(parent, RecursiveMode::NonRecursive).ok().map(|()| watcher)
         });
-        Self { path: path.to_owned(), signs, _watcher: watcher, seen: None, given: None, complained: false }
+        Self {
+            path: path.to_owned(),
+            signs,
+            _watcher: watcher,
+            seen: None,
+            given: None,
+            hasher: RandomState::new(),
+            complained: false,
+        }
     }
 
     /// The content, if it is another than the one given last.
@@ -69,7 +80,8 @@ impl FileSource {
             Ok(content) => {
                 self.complained = false;
                 self.seen = seen;
-                (self.given.as_ref() != Some(&content)).then_some(content)
+                let hash = Some(self.hasher.hash_one(&content));
+                (std::mem::replace(&mut self.given, hash) != hash).then_some(content)
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.complained, true) {
@@ -83,11 +95,10 @@ impl FileSource {
 
 #[async_trait]
 impl Source for FileSource {
-    async fn next(&mut self) -> Vec<u8> {
+    async fn next(&mut self) -> Candidate {
         loop {
             if let Some(content) = self.look().await {
-                self.given = Some(content.clone());
-                return content;
+                return Candidate::Json(content);
             }
             let _ = tokio::time::timeout(LOOK, self.signs.recv()).await;
         }

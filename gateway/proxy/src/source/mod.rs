@@ -7,9 +7,11 @@ mod file;
 mod state;
 mod stream;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use gateway_snapshot::Snapshot;
 use serde::Serialize;
 
 pub(crate) use file::FileSource;
@@ -17,11 +19,20 @@ pub(crate) use state::{StateDir, StateError};
 pub use stream::Operator;
 pub(crate) use stream::StreamSource;
 
+/// A snapshot that somebody wants to have served.
+#[derive(Debug)]
+pub(crate) enum Candidate {
+    /// As JSON, not read yet.
+    Json(Vec<u8>),
+    /// Read, and perhaps put together from differences.
+    Snapshot(Arc<Snapshot>),
+}
+
 /// Gives candidates and takes answers.
 #[async_trait]
 pub(crate) trait Source: Send + 'static {
-    /// Waits for the next candidate: a snapshot as JSON.
-    async fn next(&mut self) -> Vec<u8>;
+    /// Waits for the next candidate.
+    async fn next(&mut self) -> Candidate;
 
     /// Tells what became of the candidate given last; may be called again when that changes.
     async fn answer(&mut self, answer: &Answer);
@@ -51,7 +62,7 @@ impl Answer {
 /// A boxed source is one, too.
 #[async_trait]
 impl Source for Box<dyn Source> {
-    async fn next(&mut self) -> Vec<u8> {
+    async fn next(&mut self) -> Candidate {
         (**self).next().await
     }
 

@@ -19,7 +19,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-use super::{Answer, Source};
+use super::{Answer, Candidate, Source};
 use proto::snapshots_client::SnapshotsClient;
 use proto::{Hello, Report, report, update};
 
@@ -55,7 +55,7 @@ pub struct Operator {
 
 /// The operators as a source.
 pub(crate) struct StreamSource {
-    candidates: mpsc::Receiver<Vec<u8>>,
+    candidates: mpsc::Receiver<Candidate>,
     answer: watch::Sender<Option<Answer>>,
 }
 
@@ -72,7 +72,7 @@ impl StreamSource {
 
 #[async_trait]
 impl Source for StreamSource {
-    async fn next(&mut self) -> Vec<u8> {
+    async fn next(&mut self) -> Candidate {
         match self.candidates.recv().await {
             Some(candidate) => candidate,
             None => std::future::pending().await,
@@ -104,9 +104,9 @@ enum Ended {
 /// What the streams to all operators share.
 struct Feed {
     operator: Operator,
-    sender: mpsc::Sender<Vec<u8>>,
+    sender: mpsc::Sender<Candidate>,
     /// What was given last, served or not: differences lead on from it. Locked by the stream that feeds.
-    received: Mutex<Option<Snapshot>>,
+    received: Mutex<Option<Arc<Snapshot>>>,
 }
 
 /// Keeps a stream to each operator there is.
@@ -188,7 +188,7 @@ impl Follower {
     /// says that it had begun.
     async fn follow(
         &mut self,
-        mut received: Option<MutexGuard<'_, Option<Snapshot>>>,
+        mut received: Option<MutexGuard<'_, Option<Arc<Snapshot>>>>,
         well: &mut bool,
     ) -> Result<(), Ended> {
         let mut client = SnapshotsClient::new(self.connect().await?).max_decoding_message_size(LARGEST);
@@ -250,21 +250,15 @@ impl Follower {
 }
 
 /// The whole that an update leads to. After an update that makes no sense nothing is left to lead on from.
-fn candidate(received: &mut Option<Snapshot>, update: update::Update) -> Result<Vec<u8>, Ended> {
-    match update {
-        update::Update::Whole(json) => {
-            *received = None;
-            *received = Some(serde_json::from_slice(&json)?);
-            Ok(json)
-        }
+fn candidate(received: &mut Option<Arc<Snapshot>>, update: update::Update) -> Result<Candidate, Ended> {
+    let before = received.take();
+    let after = match update {
+        update::Update::Whole(json) => serde_json::from_slice(&json)?,
         update::Update::Difference(json) => {
-            let before = received.take();
             let difference: Diff = serde_json::from_slice(&json)?;
             let before = before.filter(|before| before.version == difference.from);
-            let after = before.ok_or(Ended::Difference)?.apply(difference);
-            let json = serde_json::to_vec(&after)?;
-            *received = Some(after);
-            Ok(json)
+            Arc::unwrap_or_clone(before.ok_or(Ended::Difference)?).apply(difference)
         }
-    }
+    };
+    Ok(Candidate::Snapshot(Arc::clone(received.insert(Arc::new(after)))))
 }

@@ -102,7 +102,7 @@ fn served(upstream: SocketAddr) -> Build {
     let rate =
         RateLimitPolicy { requests: 1_000_000, period_ms: 1_000, burst: 1_000_000, by: Dimension::Consumer };
     build.0.rate_limit_policies.insert("shop/rate".into(), rate);
-    let sha256 = Sha256::digest(b"key").iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex::encode(Sha256::digest(b"key"));
     let credentials = vec![Credential::ApiKey { sha256, not_after: None }];
     build.0.consumers.insert("shop/alice".into(), Consumer { groups: vec![], credentials, disabled: false });
     build
