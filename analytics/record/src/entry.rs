@@ -79,11 +79,13 @@ pub fn encode(record: &Record, position: u64, out: &mut [u8; MAX_ENTRY_BYTES]) -
     total
 }
 
-/// Whether an entry may begin with these bytes: a quick look that spares most positions of a search the checksum.
-pub fn may_begin(header: [u8; HEADER_BYTES]) -> bool {
+/// Bytes of an entry that may begin with these, a multiple of 8: a quick look that spares most positions of a search the
+/// checksum.
+pub fn len(header: [u8; HEADER_BYTES]) -> Option<usize> {
     let payload = usize::from(u16::from_le_bytes([header[0], header[1]]));
     let kind = u16::from_le_bytes([header[2], header[3]]);
-    kind == KIND_RECORD && (FIXED_BYTES..=MAX_ENTRY_BYTES - HEADER_BYTES).contains(&payload)
+    let possible = kind == KIND_RECORD && (FIXED_BYTES..=MAX_ENTRY_BYTES - HEADER_BYTES).contains(&payload);
+    possible.then(|| (HEADER_BYTES + payload).next_multiple_of(8))
 }
 
 /// Reads the entry at the start of `bytes`, which lie at absolute ring position `position`; gives the record and

@@ -10,17 +10,28 @@ use gateway_spool::Spool;
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     start: Instant,
+    /// Where the spool's monotonic clock stood then, microseconds.
+    start_us: u64,
     spool: Spool,
 }
 
 impl Clock {
     pub(crate) fn new(spool: Spool) -> Self {
-        Self { start: Instant::now(), spool }
+        let clock = spool.clock();
+        let start_us = clock.now_us().wrapping_sub(clock.anchor_us());
+        Self { start: Instant::now(), start_us, spool }
     }
 
     /// Both clocks.
     pub(crate) fn now(&self) -> Now {
-        Now { mono_ns: self.mono_ns_of(Instant::now()), unix_us: self.spool.clock().now_us() as i64 }
+        self.at(Instant::now())
+    }
+
+    /// Both clocks as they stood at an instant.
+    pub(crate) fn at(&self, at: Instant) -> Now {
+        let mono_ns = self.mono_ns_of(at);
+        let since_us = self.start_us.wrapping_add(mono_ns / 1_000);
+        Now { mono_ns, unix_us: self.spool.clock().anchor_us().wrapping_add(since_us) as i64 }
     }
 
     /// Monotonic nanoseconds of an instant.
@@ -35,7 +46,12 @@ impl Clock {
 
     /// Monotonic milliseconds.
     pub(crate) fn mono_ms(&self) -> u64 {
-        self.start.elapsed().as_millis() as u64
+        self.mono_ms_of(Instant::now())
+    }
+
+    /// Monotonic milliseconds of an instant.
+    pub(crate) fn mono_ms_of(&self, at: Instant) -> u64 {
+        self.mono_ns_of(at) / 1_000_000
     }
 
     /// The instant of a monotonic time.

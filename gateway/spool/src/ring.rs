@@ -142,24 +142,29 @@ impl Ring {
 
     /// Copies an entry (a whole number of words) to its position.
     pub(crate) fn write(&self, position: u64, entry: &[u8]) {
-        for (offset, chunk) in entry.as_chunks::<8>().0.iter().enumerate() {
-            self.word(position, offset).store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
+        for (word, chunk) in self.words(position).zip(entry.as_chunks::<8>().0) {
+            word.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
         }
     }
 
     /// Decodes the entry at `position`; gives the record and the position after it.
     pub(crate) fn read(&self, position: u64) -> Result<(Record, u64), entry::EntryError> {
         let mut bytes = [0u8; MAX_ENTRY_BYTES];
-        for (offset, chunk) in bytes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            *chunk = self.word(position, offset).load(Ordering::Relaxed).to_le_bytes();
-        }
-        let (record, used) = entry::decode(&bytes, position)?;
+        let room = bytes.as_chunks_mut::<8>().0;
+        let mut words = self.words(position).map(|word| word.load(Ordering::Relaxed).to_le_bytes());
+        room[0] = words.next().unwrap_or_default();
+        // Only what the entry says that it has: most are far from the longest.
+        let len = entry::len(room[0]).unwrap_or(MAX_ENTRY_BYTES);
+        room[1..len / 8].iter_mut().zip(words).for_each(|(room, word)| *room = word);
+        let (record, used) = entry::decode(&bytes[..len], position)?;
         Ok((record, position + used as u64))
     }
 
-    fn word(&self, position: u64, offset: usize) -> &AtomicU64 {
-        let index = (position / 8 + offset as u64) % self.capacity_words as u64;
-        &self.region.words()[DATA_WORDS + index as usize]
+    /// Words from `position` on, once around.
+    fn words(&self, position: u64) -> impl Iterator<Item = &AtomicU64> {
+        let data = &self.region.words()[DATA_WORDS..DATA_WORDS + self.capacity_words];
+        let (before, from) = data.split_at((position / 8 % self.capacity_words as u64) as usize);
+        from.iter().chain(before)
     }
 
     /// The next whole entry at or after `from` that ends by `end`.
@@ -167,10 +172,8 @@ impl Ring {
         // A checksum covers the position, so an entry that passes is genuine even behind damaged bytes.
         (from..end).step_by(8).find_map(|start| {
             // After a crash the search goes through the whole ring, most of it empty.
-            let header = self.word(start, 0).load(Ordering::Relaxed).to_le_bytes();
-            if !entry::may_begin(header) {
-                return None;
-            }
+            let header = self.words(start).next()?.load(Ordering::Relaxed).to_le_bytes();
+            entry::len(header)?;
             let (record, next) = self.read(start).ok()?;
             (next <= end).then_some(Found { record, start, next })
         })

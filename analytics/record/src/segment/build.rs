@@ -3,8 +3,9 @@
 //! In: records, their name and origin, and a way to turn name ids into text. Out: header and bytes, the same for the
 //! same input. Sorts by the table's key, so that the store has nothing left to sort.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::{
     Flavour, HEADER_BYTES, Hash, Header, MAX_BLOCK_BYTES, MAX_ROWS, MAX_SEGMENT_BYTES, SegmentError, Source,

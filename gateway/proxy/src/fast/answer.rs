@@ -1,7 +1,5 @@
 //! The upstream's answer on its way down: head, then body, metered before it passes, recorded before its end passes.
 
-use std::time::Instant;
-
 use analytics_record::Reason;
 use bytes::Buf;
 use gateway_pipeline::HeaderSink;
@@ -130,7 +128,7 @@ impl Exchange<'_> {
         if piece.last {
             return Ok(true);
         }
-        upstream.since = Instant::now();
+        upstream.since = self.ctx.now();
         match self.read(upstream, body.room()).await {
             Event::Read(1..) => Ok(false),
             Event::Read(0) => self.end_of(body).await,
@@ -152,8 +150,7 @@ impl Exchange<'_> {
             chunk(&mut buffers.out, piece.len, std::mem::replace(chunks, true));
         }
         *begun = true;
-        let deadline = Instant::now() + self.idle;
-        let sent = self.stream.send(&buffers.out, &buffers.answer[..piece.len], deadline).await;
+        let sent = self.stream.send(&buffers.out, &buffers.answer[..piece.len], self.idle).await;
         buffers.out.clear();
         buffers.answer.advance(piece.len);
         sent.map_err(|_| Failed::Left)
@@ -164,13 +161,13 @@ impl Exchange<'_> {
         let Body::UntilClosed { begun } = body else { return Err(self.note(Reason::UpstreamReset)) };
         record::write(&mut self.ctx);
         let end: &[u8] = if *begun { b"\r\n0\r\n\r\n" } else { b"0\r\n\r\n" };
-        let sent = self.stream.send(end, &[], Instant::now() + self.idle).await;
+        let sent = self.stream.send(end, &[], self.idle).await;
         sent.map(|()| true).map_err(|_| Failed::Left)
     }
 
     /// Writes the head as it goes down, and takes the received one from the buffer.
     fn write_answer(&mut self, head: &ResponseHead, body: &Body, keep: bool) {
-        let now = self.ctx.shared.clock.now();
+        let now = self.ctx.shared.clock.at(self.ctx.now());
         let buffers = &mut *self.scratch;
         let view = View::new(&buffers.answer, &buffers.fields);
         let ending = &mut self.ctx.ending;
@@ -221,7 +218,7 @@ impl Exchange<'_> {
 
     fn keep_upstream(&self, upstream: Upstream) {
         if let Some(endpoint) = &self.ctx.attempts.endpoint {
-            endpoint.idle.put(upstream.io, Instant::now(), &self.ctx.shared.room);
+            endpoint.idle.put(upstream.io, self.ctx.now(), &self.ctx.shared.room);
         }
     }
 }

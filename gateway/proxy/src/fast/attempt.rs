@@ -115,7 +115,7 @@ impl Exchange<'_> {
         connect: Duration,
         patience: Option<Duration>,
     ) -> Result<Upstream, Failed> {
-        let now = self.ctx.attempts.sent.unwrap_or_else(Instant::now);
+        let now = self.ctx.now();
         let Some(endpoint) = &self.ctx.attempts.endpoint else { return Err(self.note(Reason::NoEndpoints)) };
         if let Some(io) = endpoint.idle.take(now) {
             return Ok(Upstream { io, reused: true, patience, since: now });
@@ -124,7 +124,7 @@ impl Exchange<'_> {
         match self.stream.within(now + connect, TcpStream::connect(address)).await {
             Some(Ok(io)) => {
                 let _ = io.set_nodelay(true);
-                Ok(Upstream { io, reused: false, patience, since: Instant::now() })
+                Ok(Upstream { io, reused: false, patience, since: self.ctx.look() })
             }
             failed => {
                 tracing::debug!(%address, ?failed, "no connection to an upstream");
@@ -165,7 +165,7 @@ impl Exchange<'_> {
                 Ok(None) if buffers.answer.is_empty() => {}
                 Ok(None) => {
                     seen = buffers.answer.len();
-                    upstream.since = Instant::now();
+                    upstream.since = self.ctx.now();
                 }
                 Err(malformed) => return Err(self.broken(upstream, Some(malformed))),
             }
@@ -180,8 +180,7 @@ impl Exchange<'_> {
 
     /// Passes an informational head on (RFC 9110, 15.2).
     async fn inform(&mut self, head: ResponseHead) -> Result<(), Failed> {
-        let informed =
-            self.stream.send(&self.scratch.answer[..head.len], &[], Instant::now() + self.idle).await;
+        let informed = self.stream.send(&self.scratch.answer[..head.len], &[], self.idle).await;
         self.scratch.answer.advance(head.len);
         informed.map_err(|_| Failed::Left)
     }
@@ -192,7 +191,7 @@ impl Exchange<'_> {
         let deadline = upstream.patience.map(|patience| upstream.since + patience);
         let answer = &mut self.scratch.answer;
         answer.reserve(room);
-        poll_fn(|cx| {
+        let event = poll_fn(|cx| {
             if let Poll::Ready(read) = poll_read_buf(Pin::new(&mut upstream.io), cx, answer) {
                 return Poll::Ready(read.map_or(Event::Broken, Event::Read));
             }
@@ -204,7 +203,9 @@ impl Exchange<'_> {
                 None => Poll::Pending,
             }
         })
-        .await
+        .await;
+        self.ctx.look();
+        event
     }
 
     fn broken(&mut self, upstream: &Upstream, malformed: Option<Malformed>) -> Failed {

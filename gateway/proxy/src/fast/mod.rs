@@ -12,7 +12,7 @@ mod scratch;
 
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gateway_pipeline::LocalResponse;
 use gateway_snapshot::BackendProtocol;
@@ -56,7 +56,8 @@ struct Exchange<'a> {
 pub(crate) async fn serve(shared: &Arc<Shared>, stream: &mut Downstream, head: &Head) -> Served {
     let front = stream.take_front();
     let plain = Plain::of(&front.bytes, head, &front.parts);
-    let ctx = Context::new(shared);
+    let mut ctx = Context::new(shared);
+    ctx.looked = Some(ctx.start);
     let Some(plain) = plain.filter(|_| ctx.config.settings.fast_path) else {
         stream.put_front(front);
         return Served::HandOver;
@@ -97,7 +98,8 @@ impl Exchange<'_> {
     }
 
     /// Leaves the request to pingora, with the decision that was made.
-    fn hand_over(self, answer: Option<LocalResponse>) -> Served {
+    fn hand_over(mut self, answer: Option<LocalResponse>) -> Served {
+        self.ctx.looked = None;
         let connection = Arc::clone(self.stream.connection());
         self.stream.put_front(self.front);
         if self.ctx.exchange.is_some() {
@@ -138,9 +140,11 @@ impl Exchange<'_> {
             if have == whole {
                 return Ok(());
             }
-            let silent = Instant::now() + self.idle;
+            let silent = self.ctx.now() + self.idle;
             let deadline = self.ctx.attempts.deadline.map_or(silent, |deadline| deadline.min(silent));
-            match self.stream.more(&mut self.front, deadline).await {
+            let more = self.stream.more(&mut self.front, deadline).await;
+            self.ctx.look();
+            match more {
                 Some(Ok(1..)) => {}
                 Some(_) => return Err(Failed::Left),
                 None => {
@@ -171,7 +175,7 @@ impl Exchange<'_> {
         self.ctx.ending.local_bytes += local::body_of(answer, self.plain.head_only).len() as u64;
         record::write(&mut self.ctx);
         let bytes = local::raw(answer, self.plain.head_only, keep);
-        let sent = self.stream.send(&bytes, &[], Instant::now() + self.idle).await;
+        let sent = self.stream.send(&bytes, &[], self.idle).await;
         self.finish(keep && sent.is_ok())
     }
 

@@ -4,7 +4,7 @@
 //! tried again only while nothing of an answer went downstream and its body can be sent once more. State of
 //! endpoints is kept by [`crate::upstream`].
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use analytics_record::Reason;
 use gateway_pipeline::Plan;
@@ -42,13 +42,13 @@ pub(crate) async fn begin(ctx: &mut Context) -> std::result::Result<Duration, Re
         pause(ctx).await;
     }
     let backend = ctx.attempts.backend.clone().ok_or(Reason::NoEndpoints)?;
-    backend.ready().await;
-    let now = Instant::now();
+    let waited = backend.ready().await;
+    let now = if waited || ctx.attempts.made > 0 { ctx.look() } else { ctx.now() };
     let left = ctx.left_at(now);
     if left.is_some_and(|left| left.is_zero()) {
         return Err(Reason::RequestTimeout);
     }
-    let now_ms = ctx.shared.clock.mono_ns_of(now) / 1_000_000;
+    let now_ms = ctx.shared.clock.mono_ms_of(now);
     let endpoint = backend.pool.choose(now_ms, &ctx.attempts.failed).ok_or(Reason::NoEndpoints)?;
     ctx.attempts.made += 1;
     ctx.attempts.again = false;
@@ -183,9 +183,9 @@ pub(crate) fn within_limit(ctx: &Context) -> bool {
 
 /// Looks at the status of an answer: true when it is to be thrown away and the request tried again, if that is possible.
 pub(crate) fn answered(ctx: &mut Context, status: u16, repeatable: bool) -> bool {
-    ctx.attempts.answered_in = ctx.attempts.sent.map(|sent| sent.elapsed());
+    ctx.attempts.answered_in = ctx.attempts.sent.map(|sent| ctx.now().saturating_duration_since(sent));
     if matches!(status, 500..=599) {
-        let (attempts, now_ms) = (&ctx.attempts, ctx.shared.clock.mono_ms());
+        let (attempts, now_ms) = (&ctx.attempts, ctx.shared.clock.mono_ms_of(ctx.now()));
         if let (Some(backend), Some(endpoint)) = (&attempts.backend, &attempts.endpoint)
             && backend.pool.failed(endpoint, now_ms)
         {
@@ -222,7 +222,7 @@ fn codes(ctx: &Context) -> &[u16] {
 }
 
 fn endpoint_failed(ctx: &mut Context) {
-    let now_ms = ctx.shared.clock.mono_ms();
+    let now_ms = ctx.shared.clock.mono_ms_of(ctx.now());
     let Some(endpoint) = &ctx.attempts.endpoint else { return };
     ctx.attempts.failed.push(endpoint.address);
     if ctx.attempts.backend.as_ref().is_some_and(|backend| backend.pool.failed(endpoint, now_ms)) {

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use analytics_record::Reason;
 use gateway_pipeline::{Exchange, LocalResponse};
@@ -28,7 +28,9 @@ pub(crate) struct Context {
     /// Holds back the lease settlement of what this request spends.
     _running: Running,
     /// When the head was there.
-    pub(crate) start: Start,
+    pub(crate) start: Instant,
+    /// The last look at the clock, where one look is to do for all that happens without a wait.
+    pub(crate) looked: Option<Instant>,
     /// The pipeline's part; taken when the record is written.
     pub(crate) exchange: Option<Exchange>,
     /// Set once the head is known.
@@ -58,15 +60,6 @@ impl Begun {
     pub(crate) fn on(connection: &Connection) -> Option<Self> {
         connection.take_left()?.downcast().ok().map(|begun| *begun)
     }
-}
-
-/// One instant on the clocks that are needed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Start {
-    /// For durations.
-    pub(crate) at: Instant,
-    /// For spans.
-    pub(crate) wall: SystemTime,
 }
 
 /// What is known with the head.
@@ -143,12 +136,13 @@ impl Upload {
 impl Context {
     /// A request whose head is about to be looked at.
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        let at = Instant::now();
+        let start = Instant::now();
         Self {
             shared: Arc::clone(shared),
             config: shared.config.load_full(),
-            _running: shared.in_flight.begin(shared.clock.mono_ns_of(at)),
-            start: Start { at, wall: SystemTime::now() },
+            _running: shared.in_flight.begin(shared.clock.mono_ns_of(start)),
+            start,
+            looked: None,
             exchange: None,
             facts: None,
             attempts: Attempts::default(),
@@ -159,9 +153,21 @@ impl Context {
         }
     }
 
+    /// The present, as far as it was looked at.
+    pub(crate) fn now(&self) -> Instant {
+        self.looked.unwrap_or_else(Instant::now)
+    }
+
+    /// Looks at the clock again, after a wait.
+    pub(crate) fn look(&mut self) -> Instant {
+        let now = Instant::now();
+        self.looked = self.looked.map(|_| now);
+        now
+    }
+
     /// Time left until the deadline; `None` without one.
     pub(crate) fn left(&self) -> Option<Duration> {
-        self.left_at(Instant::now())
+        self.left_at(self.now())
     }
 
     /// The same at `now`.

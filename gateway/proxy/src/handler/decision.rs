@@ -1,6 +1,7 @@
 //! What the pipeline decides of a request, and what it does to the header on its way up.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use gateway_pipeline::{Exchange, LocalResponse, Step};
 use http::header::{COOKIE, HOST};
@@ -39,7 +40,8 @@ pub(crate) fn facts(received: &Received<'_>, connection: &Arc<Connection>, ctx: 
 pub(crate) async fn decide(received: &Received<'_>, ctx: &mut Context) -> Option<LocalResponse> {
     let clock = &ctx.shared.clock;
     let facts = ctx.facts.as_ref()?;
-    let (exchange, mut step) = Exchange::begin(&ctx.config.prepared, &received.head(facts), clock.now());
+    let now = clock.at(ctx.now());
+    let (exchange, mut step) = Exchange::begin(&ctx.config.prepared, &received.head(facts), now);
     let exchange = ctx.exchange.insert(exchange);
     loop {
         exchange.nudges(&mut |slot| ctx.shared.leases.nudge(slot));
@@ -47,8 +49,10 @@ pub(crate) async fn decide(received: &Received<'_>, ctx: &mut Context) -> Option
             Step::Answer(response) => return Some(*response),
             Step::Forward => return None,
             Step::NeedLease(need) => {
-                let lease = ctx.shared.leases.get(need, ctx.start.at).await;
-                step = exchange.resume(&received.head(facts), &lease, clock.now());
+                let lease = ctx.shared.leases.get(need, ctx.start).await;
+                let now = Instant::now();
+                ctx.looked = ctx.looked.map(|_| now);
+                step = exchange.resume(&received.head(facts), &lease, clock.at(now));
             }
         }
     }
@@ -63,7 +67,7 @@ pub(crate) fn plan(ctx: &mut Context) {
     ctx.attempts.certificate = ctx.config.client_certificate(exchange.listener()).cloned();
     let tunnel = ctx.facts.as_ref().is_some_and(|facts| facts.upgrade);
     // A tunnel lives as long as both sides want.
-    ctx.attempts.deadline = plan.timeouts.request.filter(|_| !tunnel).map(|timeout| ctx.start.at + timeout);
+    ctx.attempts.deadline = plan.timeouts.request.filter(|_| !tunnel).map(|timeout| ctx.start + timeout);
     if !tunnel {
         let mirrors = exchange.mirrors().filter_map(|mirror| backend(mirror.index()));
         ctx.copies = mirror::Copies::to(mirrors.collect(), ctx.attempts.certificate.clone());

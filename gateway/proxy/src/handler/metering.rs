@@ -32,6 +32,7 @@ pub(crate) async fn count(
     while let Some(need) = pass(ctx, bytes, direction)? {
         let since = *since.get_or_insert_with(Instant::now);
         let lease = ctx.shared.leases.get(need, since).await;
+        ctx.look();
         if lease.timed_out {
             ctx.attempts.failure = Some(Reason::QuotaUnavailable);
             return Err(Stopped);
@@ -67,7 +68,7 @@ fn pass(
     bytes: u64,
     direction: Direction,
 ) -> std::result::Result<Option<LeaseNeed>, Stopped> {
-    let now = ctx.shared.clock.now();
+    let now = ctx.shared.clock.at(ctx.now());
     let Some(exchange) = &mut ctx.exchange else { return Ok(None) };
     let flow = match direction {
         Direction::Up => exchange.request_bytes(bytes, now),

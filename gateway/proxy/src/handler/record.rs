@@ -1,5 +1,7 @@
 //! The end of a request: one record, and what telemetry tells of it.
 
+use std::time::{Duration, SystemTime};
+
 use analytics_record::Record;
 use gateway_pipeline::{Exchange, Outcome};
 use gateway_spool::{Shard, Spool};
@@ -35,10 +37,11 @@ pub(crate) fn write(ctx: &mut Context) {
     let (Some(exchange), Some(facts)) = (ctx.exchange.take(), ctx.facts.take()) else { return };
     let shared = &ctx.shared;
     let told = Told::of(&exchange, ctx, &facts);
-    let record = exchange.finish(&outcome(ctx, &facts), shared.clock.now());
+    let now = ctx.now();
+    let record = exchange.finish(&outcome(ctx, &facts), shared.clock.at(now));
     shard(&shared.spool).append(&record);
     facts.connection.count_record();
-    let took = ctx.start.at.elapsed();
+    let took = now.saturating_duration_since(ctx.start);
     let port = facts.connection.port.number();
     shared.metrics.request(port, record.protocol, record.status, record.reason, took);
     if let Some(told) = told {
@@ -84,7 +87,7 @@ impl Told {
         })
     }
 
-    fn tell(self, ctx: &Context, facts: &Facts, record: &Record, took: std::time::Duration) {
+    fn tell(self, ctx: &Context, facts: &Facts, record: &Record, took: Duration) {
         let metrics = &ctx.shared.metrics;
         if ctx.config.settings.access_log && !ctx.shared.access_log.line(self.line(facts, record)) {
             metrics.log_lines_dropped.inc();
@@ -116,10 +119,11 @@ impl Told {
         }
     }
 
-    fn span(self, ctx: &Context, facts: &Facts, record: &Record, took: std::time::Duration) -> Span {
+    fn span(self, ctx: &Context, facts: &Facts, record: &Record, took: Duration) -> Span {
+        let start = ctx.shared.clock.at(ctx.start);
         Span {
             trace: facts.trace,
-            start: ctx.start.wall,
+            start: SystemTime::UNIX_EPOCH + Duration::from_micros(start.unix_us.unsigned_abs()),
             took,
             method: record.method.as_str(),
             route: self.route,

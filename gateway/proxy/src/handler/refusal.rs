@@ -25,7 +25,7 @@ pub(crate) async fn refuse(session: &mut Session, error: &Error, ctx: &mut Conte
 /// The answer to a request that failed or was stopped. Also to be taken when nobody can hear it: the failure is noted
 /// for the record.
 pub(crate) fn answer(ctx: &mut Context, failure: Option<Reason>) -> Option<LocalResponse> {
-    let now = ctx.shared.clock.now();
+    let now = ctx.shared.clock.at(ctx.now());
     let failed = failure.and_then(|reason| Some(ctx.exchange.as_mut()?.fail(reason, now)));
     ctx.answer.take().or(failed)
 }

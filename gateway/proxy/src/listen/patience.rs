@@ -7,7 +7,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
@@ -32,6 +32,20 @@ impl Patience {
         Poll::Pending
     }
 
+    /// What `work` gives, or nothing when it takes longer than `time`. For work that is mostly done at once: the clock is
+    /// read only when it is not.
+    pub(crate) async fn at_most<T>(&mut self, time: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        let mut deadline = None;
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending => {
+                self.poll(*deadline.get_or_insert_with(|| Instant::now() + time), cx).map(|()| None)
+            }
+        })
+        .await
+    }
+
     /// What `work` gives, or nothing when it takes longer than until `deadline`.
     pub(crate) async fn within<T>(&mut self, deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
@@ -45,8 +59,6 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -137,12 +137,12 @@ impl Downstream {
             if !self.held.is_empty() && self.held[..] != b"\r"[..] {
                 break;
             }
-            match self.patience.within(Instant::now() + idle, fill(&mut self.io, &mut self.held)).await {
+            match self.patience.at_most(idle, fill(&mut self.io, &mut self.held)).await {
                 Some(Ok(1..)) => {}
                 _ => return Next::Nothing,
             }
         }
-        match self.read_head(limits, Instant::now() + time).await {
+        match self.read_head(limits, time).await {
             Ok(Ok(head)) => {
                 self.gate = Gate::for_message(&head);
                 Next::Request(head)
@@ -153,14 +153,16 @@ impl Downstream {
         }
     }
 
-    async fn read_head(&mut self, limits: &HeadLimits, deadline: Instant) -> io::Result<Result<Head, Fault>> {
+    async fn read_head(&mut self, limits: &HeadLimits, time: Duration) -> io::Result<Result<Head, Fault>> {
         self.scanner.begin();
+        let mut deadline = None;
         loop {
             match self.scanner.scan(&self.held, limits) {
                 Ok(Some(head)) => return Ok(Ok(head)),
                 Ok(None) => {}
                 Err(fault) => return Ok(Err(fault)),
             }
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + time);
             match self.patience.within(deadline, fill(&mut self.io, &mut self.held)).await {
                 None => return Ok(Err(Fault::HeadTimeout)),
                 Some(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -213,14 +215,14 @@ impl Downstream {
         self.patience.within(deadline, work).await
     }
 
-    /// Writes two pieces of an answer, if the caller takes them before `deadline`.
-    pub(crate) async fn send(&mut self, head: &[u8], body: &[u8], deadline: Instant) -> io::Result<()> {
+    /// Writes two pieces of an answer, if the caller takes them within `time`.
+    pub(crate) async fn send(&mut self, head: &[u8], body: &[u8], time: Duration) -> io::Result<()> {
         let io = self.io.as_mut().expect("present until drop");
         let writing = async {
             io.write_all_buf(&mut Buf::chain(head, body)).await?;
             io.flush().await
         };
-        self.patience.within(deadline, writing).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+        self.patience.at_most(time, writing).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Writes an answer of our own, as it is.

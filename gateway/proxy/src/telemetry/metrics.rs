@@ -3,8 +3,9 @@
 //! Who used what is in the records; this is for operating the process. Labels are the listener's port, the
 //! protocol, the class of the status and the word of the reason, all from closed sets.
 
+use std::cell::RefCell;
 use std::fmt::Write;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use analytics_record::{Protocol, Reason};
@@ -54,9 +55,23 @@ impl EncodeLabelValue for StatusClass {
     }
 }
 
+/// What the last request of a thread was counted by: the next is mostly of the same kind, and needs no look-up.
+struct Recent {
+    metrics: u64,
+    labels: RequestLabels,
+    requests: Counter,
+    durations: Histogram,
+}
+
+thread_local! {
+    static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
+}
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub(crate) struct Metrics {
+    /// Tells these from others in the same process.
+    id: u64,
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     durations: Family<PortLabels, Histogram>,
@@ -116,7 +131,9 @@ struct Gauges {
 
 impl Default for Metrics {
     fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut metrics = Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             registry: Registry::with_prefix("turnpike_gateway"),
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
@@ -182,8 +199,22 @@ impl Metrics {
     pub(crate) fn request(&self, port: u16, protocol: Protocol, status: u16, reason: Reason, took: Duration) {
         let (protocol, reason) = (Word(protocol), Word(reason));
         let labels = RequestLabels { port, protocol, status: StatusClass(status / 100), reason };
-        self.requests.get_or_create(&labels).inc();
-        self.durations.get_or_create(&PortLabels { port }).observe(took.as_secs_f64());
+        let count = |by: &Recent| {
+            by.requests.inc();
+            by.durations.observe(took.as_secs_f64());
+        };
+        let counted = RECENT.try_with(|recent| match &mut *recent.borrow_mut() {
+            Some(recent) if (recent.metrics, recent.labels) == (self.id, labels) => count(recent),
+            recent => count(recent.insert(self.look_up(labels))),
+        });
+        // A thread that ends remembers nothing.
+        counted.unwrap_or_else(|_| count(&self.look_up(labels)));
+    }
+
+    fn look_up(&self, labels: RequestLabels) -> Recent {
+        let requests = self.requests.get_or_create(&labels).clone();
+        let durations = self.durations.get_or_create(&PortLabels { port: labels.port }).clone();
+        Recent { metrics: self.id, labels, requests, durations }
     }
 
     /// The text for a scrape.

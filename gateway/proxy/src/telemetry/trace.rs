@@ -3,8 +3,6 @@
 //! In: the caller's `traceparent`, and randomness. Out: the trace that the request belongs to, and the field
 //! for the upstream. Pure; spans are exported by [`super::spans`].
 
-use std::io::Write;
-
 /// Where a request stands in a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trace {
@@ -37,10 +35,13 @@ impl Trace {
 
     /// The field for the next hop.
     pub(crate) fn traceparent(&self) -> [u8; 55] {
-        let mut field = [0; 55];
-        let flags = u8::from(self.sampled);
-        write!(&mut field[..], "00-{:032x}-{:016x}-{flags:02x}", self.id, self.span)
-            .expect("it has 55 bytes");
+        let mut field = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        let digits = [
+            hex::encode_to_slice(self.id.to_be_bytes(), &mut field[3..35]),
+            hex::encode_to_slice(self.span.to_be_bytes(), &mut field[36..52]),
+            hex::encode_to_slice([u8::from(self.sampled)], &mut field[53..]),
+        ];
+        debug_assert!(digits.iter().all(Result::is_ok), "the places have the right lengths");
         field
     }
 }
@@ -48,7 +49,7 @@ impl Trace {
 /// `version-traceid-parentid-flags`; later versions may have more behind (W3C Trace Context, 4.3).
 fn parse(field: &[u8]) -> Option<(u128, u64, bool)> {
     let field = std::str::from_utf8(field).ok()?;
-    let version = hex(field.get(0..2)?)?;
+    let version = number(field.get(0..2)?)?;
     if version == 0xff
         || (version == 0 && field.len() != 55)
         || (field.len() > 55 && field.as_bytes()[55] != b'-')
@@ -56,14 +57,14 @@ fn parse(field: &[u8]) -> Option<(u128, u64, bool)> {
         return None;
     }
     let dashes = [2, 35, 52].iter().all(|at| field.as_bytes().get(*at) == Some(&b'-'));
-    let trace_id = hex(field.get(3..35)?)?;
-    let parent = hex(field.get(36..52)?)? as u64;
-    let flags = hex(field.get(53..55)?)?;
+    let trace_id = number(field.get(3..35)?)?;
+    let parent = number(field.get(36..52)?)? as u64;
+    let flags = number(field.get(53..55)?)?;
     (dashes && trace_id != 0 && parent != 0).then_some((trace_id, parent, flags & 1 == 1))
 }
 
 /// Lower-case hexadecimal only, as the specification demands.
-fn hex(digits: &str) -> Option<u128> {
+fn number(digits: &str) -> Option<u128> {
     let lower = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     if lower { u128::from_str_radix(digits, 16).ok() } else { None }
 }

@@ -144,12 +144,17 @@ impl Backend {
         Ok(backend)
     }
 
-    /// Waits a moment for the first addresses of a backend that is named by DNS.
-    pub(crate) async fn ready(&self) {
+    /// Waits a moment for the first addresses of a backend that is named by DNS; whether it had to.
+    pub(crate) async fn ready(&self) -> bool {
+        let waits = || self.pool.len() == 0 && !self.endpoints.is_empty();
+        if !waits() {
+            return false;
+        }
         let resolved = self.resolved.notified();
-        if self.pool.len() == 0 && !self.endpoints.is_empty() {
+        if waits() {
             let _ = tokio::time::timeout(FIRST_LOOKUP, resolved).await;
         }
+        true
     }
 
     /// Whether its endpoints are reached over TLS.

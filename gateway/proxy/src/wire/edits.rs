@@ -1,18 +1,32 @@
 //! Edits to the fields of a head: what is gone and what is new. Nothing that stays is touched.
 
+use std::ops::Range;
+
 use gateway_pipeline::HeaderSink;
 use http::HeaderName;
 
-use super::{Field, MOST_FIELDS, View};
+use super::{Field, MOST_FIELDS, Span, View};
 
 /// Edits to one head; used again for the next, so that nothing is allocated.
 #[derive(Debug, Default)]
 pub(crate) struct Edits {
     /// One bit for each field of the head that is gone.
     gone: [u64; MOST_FIELDS / 64],
-    /// Names and values of new fields.
-    text: Vec<u8>,
-    added: Vec<Field>,
+    /// One bit for each length of a name that there may be, by which most names are known not to be there.
+    lengths: u64,
+    /// New fields as they are written, those that were withdrawn included.
+    lines: Vec<u8>,
+    added: Vec<Added>,
+    withdrawn: bool,
+}
+
+/// A new field.
+#[derive(Debug)]
+struct Added {
+    name: Span,
+    /// Where its line ends.
+    end: usize,
+    withdrawn: bool,
 }
 
 /// Takes edits for the head that it shows.
@@ -25,41 +39,89 @@ impl Edits {
     /// Forgets all edits, and takes those for `view`.
     pub(crate) fn begin<'a>(&'a mut self, view: View<'a>) -> Sink<'a> {
         self.gone = [0; MOST_FIELDS / 64];
-        self.text.clear();
+        self.lines.clear();
         self.added.clear();
+        self.withdrawn = false;
+        self.lengths = view.fields.iter().fold(0, |lengths, field| lengths | length(field.name.len()));
         Sink { view, edits: self }
     }
 
     /// Writes the fields of `view` as edited, without the empty line.
     pub(crate) fn write(&self, view: View<'_>, out: &mut Vec<u8>) {
-        for (at, (name, value)) in view.iter().enumerate() {
-            if self.gone[at / 64] & 1 << (at % 64) == 0 {
-                line(out, name, value);
+        // Neighbours that stay are copied at once, as long as they stand there as they would be written.
+        let mut run: Range<usize> = 0..0;
+        for (at, field) in view.fields.iter().enumerate() {
+            if self.gone[at / 64] & 1 << (at % 64) != 0 {
+                continue;
+            }
+            match field.line(view.bytes) {
+                Some(line) if line.start == run.end => run.end = line.end,
+                Some(line) => out.extend_from_slice(&view.bytes[std::mem::replace(&mut run, line)]),
+                None => {
+                    out.extend_from_slice(&view.bytes[std::mem::take(&mut run)]);
+                    write_line(out, field.name.of(view.bytes), field.value.of(view.bytes));
+                }
             }
         }
-        for field in &self.added {
-            line(out, field.name.of(&self.text), field.value.of(&self.text));
+        out.extend_from_slice(&view.bytes[run]);
+        self.write_added(out);
+    }
+
+    fn write_added(&self, out: &mut Vec<u8>) {
+        if !self.withdrawn {
+            return out.extend_from_slice(&self.lines);
+        }
+        let mut start = 0;
+        for added in &self.added {
+            if !added.withdrawn {
+                out.extend_from_slice(&self.lines[start..added.end]);
+            }
+            start = added.end;
         }
     }
 }
 
-fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+fn write_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 
+/// The bit of a name's length; long names share one.
+fn length(len: usize) -> u64 {
+    1 << len.min(63)
+}
+
+impl Field {
+    /// Where its line stands, if it does so as it would be written.
+    fn line(&self, bytes: &[u8]) -> Option<Range<usize>> {
+        let (name, value) = (self.name, self.value);
+        let between = bytes.get(name.end as usize..value.start as usize)?;
+        let (start, end) = (name.start as usize, value.end as usize + 2);
+        let behind = bytes.get(value.end as usize..end)?;
+        (between == b": " && behind == b"\r\n").then_some(start..end)
+    }
+}
+
 impl Sink<'_> {
     /// Removes the fields of a name in lower case.
     pub(crate) fn drop_all(&mut self, name: &str) {
+        if self.edits.lengths & length(name.len()) == 0 {
+            return;
+        }
         for (at, field) in self.view.fields.iter().enumerate() {
             if field.is(self.view.bytes, name) {
                 self.edits.gone[at / 64] |= 1 << (at % 64);
             }
         }
-        let text = &self.edits.text;
-        self.edits.added.retain(|field| !field.is(text, name));
+        let edits = &mut *self.edits;
+        for added in &mut edits.added {
+            if added.name.len() == name.len() && added.name.of(&edits.lines) == name.as_bytes() {
+                (added.withdrawn, edits.withdrawn) = (true, true);
+            }
+        }
     }
 
     /// Removes the fields of a name after its first.
@@ -70,31 +132,35 @@ impl Sink<'_> {
         }
     }
 
-    /// Adds a field.
+    /// Adds a field of a name in lower case.
     pub(crate) fn add(&mut self, name: &str, value: &[u8]) {
-        if !value.iter().all(|byte| is_legal(*byte)) {
-            return;
+        if is_legal(value) {
+            self.push(name, value);
         }
-        let text = &mut self.edits.text;
-        let start = text.len();
-        text.extend_from_slice(name.as_bytes());
-        let middle = text.len();
-        text.extend_from_slice(value);
-        let field = Field { name: (start..middle).into(), value: (middle..text.len()).into() };
-        self.edits.added.push(field);
+    }
+
+    fn push(&mut self, name: &str, value: &[u8]) {
+        let lines = &mut self.edits.lines;
+        let start = lines.len();
+        write_line(lines, name.as_bytes(), value);
+        let added = Added { name: (start..start + name.len()).into(), end: lines.len(), withdrawn: false };
+        self.edits.added.push(added);
+        self.edits.lengths |= length(name.len());
     }
 }
 
-/// What a field value may hold (RFC 9110, 5.5).
-fn is_legal(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+/// Whether a field may have this value (RFC 9110, 5.5).
+fn is_legal(value: &[u8]) -> bool {
+    let illegal = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    // Counted to the end, which is faster than to stop at the first: bytes are looked at together.
+    value.iter().map(|byte| u8::from(illegal(*byte))).fold(0, |any, one| any | one) == 0
 }
 
 impl HeaderSink for Sink<'_> {
     fn set(&mut self, name: &HeaderName, value: &[u8]) {
-        if value.iter().all(|byte| is_legal(*byte)) {
+        if is_legal(value) {
             self.drop_all(name.as_str());
-            self.add(name.as_str(), value);
+            self.push(name.as_str(), value);
         }
     }
 

@@ -41,6 +41,10 @@ impl Span {
         Self::from(start..start + part.len())
     }
 
+    fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
     /// The bytes at this place.
     pub(crate) fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.start as usize..self.end as usize]
@@ -64,7 +68,7 @@ impl Field {
     }
 
     fn is(&self, bytes: &[u8], name: &str) -> bool {
-        self.name.of(bytes).eq_ignore_ascii_case(name.as_bytes())
+        self.name.len() == name.len() && self.name.of(bytes).eq_ignore_ascii_case(name.as_bytes())
     }
 }
 

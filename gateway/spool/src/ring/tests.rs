@@ -70,7 +70,7 @@ fn damage_in_the_middle_costs_only_what_it_hit() {
     let third = fill(&ring, 0, 0..2);
     let fourth = fill(&ring, third, 2..3);
     let end = fill(&ring, fourth, 3..10);
-    ring.word(third, 3).fetch_xor(1, Ordering::Relaxed);
+    ring.words(third).nth(3).unwrap().fetch_xor(1, Ordering::Relaxed);
     assert_eq!(numbers(&ring, 0, end), [0, 1, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(ring.replay(0), (end, fourth - third));
 }
