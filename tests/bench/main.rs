@@ -2,7 +2,7 @@
 //! `-- request` or `-- scale` for one of them.
 //!
 //! In: the pure crates and a real spool, on one thread; a gateway's process. Out: a table with median and 99th percentile
-//! per operation, one by size, and the machine. No limit fails it: a number means something only on the machine it was taken on, with nothing
+//! per operation, one by size, and the machine, for docs/benchmarks.md. No limit fails it: a number means something only on the machine it was taken on, with nothing
 //! else running.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that prints a table")]
 
@@ -30,12 +30,13 @@ fn main() {
     if scale::is_gateway() {
         return;
     }
-    println!("{}\n", machine());
     let only = std::env::args().find(|word| word == "request" || word == "scale");
     if only.as_deref() != Some("scale") {
+        println!("\n## A request, apart from moving its bytes\n\n{}.\n", machine());
         request();
     }
     if only.as_deref() != Some("request") {
+        println!("\n## Size\n\n{}.\n", machine());
         scale::table();
     }
 }

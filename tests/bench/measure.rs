@@ -43,12 +43,12 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<66} {:>9} {:>9} {:>9}", "operation", "p50 ns", "p99 ns", "at most")?;
+        writeln!(f, "| operation | p50, ns | p99, ns | at most |\n|---|---|---|---|")?;
         for row in &self.0 {
             let limit = row.limit.map_or_else(String::new, |limit| limit.to_string());
-            writeln!(f, "{:<66} {:>9.0} {:>9.0} {limit:>9}", row.name, row.median, row.late)?;
+            writeln!(f, "| {} | {:.0} | {:.0} | {limit} |", row.name, row.median, row.late)?;
         }
-        write!(f, "Each over {GROUPS} groups of {GROUP}, on one thread.")
+        write!(f, "\nEach over {GROUPS} groups of {GROUP}, on one thread.")
     }
 }
 

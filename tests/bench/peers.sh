@@ -131,6 +131,7 @@ child() { # PARENT PATTERN
     done
     return 1
 }
+pid[up]=${pid[turnpike]}
 pid[turnpike]=$(child "${pid[turnpike]}" ' gateway ')
 taskset -acp 0 "${pid[turnpike]}" >/dev/null
 for name in nginx upstream; do pid[$name]=$(child "${pid[$name]}" worker); done
@@ -174,6 +175,8 @@ load() {
     sed -n 's|^Requests/sec: *||p' <<<"$out"
 }
 
+memory() { awk '/^VmRSS/ {printf "%.0f", $2 / 1024}' "/proc/$1/status"; }
+idle="gateway $(memory "${pid[turnpike]}"), analytics $(memory "$(child "${pid[up]}" ' analytics ')")"
 results=$work/results
 for what in "${works[@]}"; do
     say "$what"
@@ -192,7 +195,6 @@ for what in "${works[@]}"; do
     done
 done
 
-memory() { awk '/^VmRSS/ {printf "%.0f", $2 / 1024}' "/proc/$1/status"; }
 cat <<MARKDOWN
 # Benchmarks
 
@@ -238,4 +240,4 @@ awk -F'\t' '
     }' "$results"
 echo
 echo "Resident memory afterwards, MiB: nginx $(memory "${pid[nginx]}"), HAProxy $(memory "${pid[haproxy]}")," \
-    "Envoy $(memory "${pid[envoy]}"), Turnpike's gateway $(memory "${pid[turnpike]}")."
+    "Envoy $(memory "${pid[envoy]}"), Turnpike's gateway $(memory "${pid[turnpike]}"). Turnpike before any load: $idle."

@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// URL of analytics as Pods reach it; without it usage stays in each Pod's spool.
     #[arg(long)]
     analytics: Option<String>,
+    /// Look only into this namespace and the operator's own; may be repeated. By default into all of the cluster.
+    #[arg(long, value_name = "NAMESPACE")]
+    watch: Vec<String>,
     /// `spec.controllerName` of the GatewayClasses to serve.
     #[arg(long, default_value = CONTROLLER_NAME)]
     controller_name: String,
@@ -39,6 +42,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         listen: args.listen,
         namespace: args.namespace,
         replica: args.replica,
+        watch: args.watch,
         controller_name: args.controller_name,
         runtime: Runtime { image: args.image, operator: args.advertise, analytics: args.analytics },
     };

@@ -38,10 +38,25 @@ pub struct Options {
     pub namespace: String,
     /// Name of this operator among those of the cluster, no two of which are equal; by default a random one.
     pub replica: Option<String>,
+    /// Namespaces to look into, besides that of the operator; none: all of the cluster.
+    pub watch: Vec<String>,
     /// `spec.controllerName` of the GatewayClasses that are ours.
     pub controller_name: String,
     /// Image, and addresses as Pods reach them.
     pub runtime: operator_compile::Runtime,
+}
+
+impl Options {
+    /// Where resources and children are looked for; nowhere in particular when it is empty.
+    fn watched_namespaces(&self) -> Vec<String> {
+        let mut namespaces = self.watch.clone();
+        if !namespaces.is_empty() {
+            namespaces.push(self.namespace.clone());
+        }
+        namespaces.sort();
+        namespaces.dedup();
+        namespaces
+    }
 }
 
 /// Why an operator does not start, or ends.

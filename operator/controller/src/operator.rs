@@ -60,7 +60,7 @@ pub async fn run(
     let address = listener.local_addr().map_err(|error| Error::Listen(options.listen, error))?;
     let serving = serve(listener, tls(&ca, now)?, Arc::clone(&publisher), stop.clone());
     let (sender, news) = mpsc::channel(NEWS);
-    let watched = watched();
+    let watched = watched(&options.watched_namespaces());
     for watched in &watched {
         start(&client, watched, sender.clone());
     }
@@ -79,7 +79,7 @@ pub async fn run(
         children: Children::new(client.clone()),
         statuses: Statuses::new(client, &options.controller_name, &replica),
         publisher,
-        world: World::waiting_for(watched.iter().map(|watched| watched.kind)),
+        world: World::waiting_for(watched.iter().map(|watched| (watched.kind, watched.scope.clone()))),
         compiled: Compiled::default(),
         pause: FIRST_PAUSE,
         leads: leader.leads(),
@@ -95,22 +95,23 @@ pub async fn run(
     ended
 }
 
-/// Every kind that the compiler reads, and the children.
-fn watched() -> Vec<Watched> {
+/// Every kind that the compiler reads, and the children, in these namespaces; in all when there are none.
+fn watched(namespaces: &[String]) -> Vec<Watched> {
     let read = Resources::apis().into_iter().map(|(kind, resource)| Watched {
         kind,
         resource,
         labels: None,
         // Releases of Helm are large and nothing to us.
         fields: (kind == "Secret").then_some("type!=helm.sh/release.v1"),
+        scope: None,
     });
     let mut all: Vec<Watched> = read.collect();
     for (kind, resource) in children::apis() {
         if all.iter().all(|watched| watched.kind != kind) {
-            all.push(Watched { kind, resource, labels: Some(OURS), fields: None });
+            all.push(Watched { kind, resource, labels: Some(OURS), fields: None, scope: None });
         }
     }
-    all
+    all.into_iter().flat_map(|watched| watched.within(namespaces)).collect()
 }
 
 /// Gateways and analytics show certificates of our CA, and so do we.

@@ -17,15 +17,21 @@ use tokio::sync::mpsc;
 /// Objects are described by JSON, so that one that does not fit its type keeps no other from us.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// All objects of a kind; others are gone.
-    Listed(&'static str, Vec<(ObjectName, Value)>),
+    /// All objects of a kind within a scope; others of it are gone.
+    Listed(&'static str, Scope, Vec<(ObjectName, Value)>),
     /// An object is new or changed.
     Put(&'static str, ObjectName, Value),
     /// An object is gone.
     Gone(&'static str, ObjectName),
     /// The API server does not know the kind.
-    Absent(&'static str),
+    Absent(&'static str, Scope),
 }
+
+/// A namespace, or none: the whole cluster.
+pub(crate) type Scope = Option<String>;
+
+/// Kinds that belong to no namespace.
+const OF_THE_CLUSTER: [&str; 2] = ["GatewayClass", "Namespace"];
 
 /// What to watch.
 #[derive(Debug, Clone)]
@@ -36,17 +42,32 @@ pub(crate) struct Watched {
     /// Only these.
     pub(crate) labels: Option<&'static str>,
     pub(crate) fields: Option<&'static str>,
+    /// Only there.
+    pub(crate) scope: Scope,
+}
+
+impl Watched {
+    /// One for each of the namespaces; none of them means all.
+    pub(crate) fn within(self, namespaces: &[String]) -> Vec<Self> {
+        if namespaces.is_empty() || OF_THE_CLUSTER.contains(&self.kind) {
+            return vec![self];
+        }
+        namespaces.iter().map(|namespace| Self { scope: Some(namespace.clone()), ..self.clone() }).collect()
+    }
 }
 
 /// Watches in the background until nobody listens.
 pub(crate) fn start(client: &Client, watched: &Watched, changes: mpsc::Sender<Change>) {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &watched.resource);
+    let api: Api<DynamicObject> = match &watched.scope {
+        None => Api::all_with(client.clone(), &watched.resource),
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &watched.resource),
+    };
     let config = watcher::Config {
         label_selector: watched.labels.map(str::to_owned),
         field_selector: watched.fields.map(str::to_owned),
         ..watcher::Config::default()
     };
-    let kind = watched.kind;
+    let (kind, scope) = (watched.kind, watched.scope.clone());
     tokio::spawn(async move {
         let mut events = pin!(watcher(api, config).default_backoff());
         let mut listed = Vec::new();
@@ -56,9 +77,9 @@ pub(crate) fn start(client: &Client, watched: &Watched, changes: mpsc::Sender<Ch
                 Ok(event) => {
                     // It begins by saying that it begins.
                     failing &= matches!(event, Event::Init);
-                    change(kind, event, &mut listed)
+                    change(kind, &scope, event, &mut listed)
                 }
-                Err(error) => failed(kind, &error, &mut failing),
+                Err(error) => failed(kind, &scope, &error, &mut failing),
             };
             if let Some(change) = change
                 && changes.send(change).await.is_err()
@@ -71,6 +92,7 @@ pub(crate) fn start(client: &Client, watched: &Watched, changes: mpsc::Sender<Ch
 
 fn change(
     kind: &'static str,
+    scope: &Scope,
     event: Event<DynamicObject>,
     listed: &mut Vec<(ObjectName, Value)>,
 ) -> Option<Change> {
@@ -83,13 +105,13 @@ fn change(
             listed.push((name(&object), json(object)));
             None
         }
-        Event::InitDone => Some(Change::Listed(kind, std::mem::take(listed))),
+        Event::InitDone => Some(Change::Listed(kind, scope.clone(), std::mem::take(listed))),
         Event::Apply(object) => Some(Change::Put(kind, name(&object), json(object))),
         Event::Delete(object) => Some(Change::Gone(kind, name(&object))),
     }
 }
 
-fn failed(kind: &'static str, error: &watcher::Error, failing: &mut bool) -> Option<Change> {
+fn failed(kind: &'static str, scope: &Scope, error: &watcher::Error, failing: &mut bool) -> Option<Change> {
     let first = !std::mem::replace(failing, true);
     if let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error
         && status.code == 404
@@ -97,7 +119,7 @@ fn failed(kind: &'static str, error: &watcher::Error, failing: &mut bool) -> Opt
         if first {
             tracing::info!(kind, "the API server does not know this kind; it is left out until it does");
         }
-        return first.then_some(Change::Absent(kind));
+        return first.then(|| Change::Absent(kind, scope.clone()));
     }
     if first {
         tracing::warn!(kind, %error, "cannot watch; trying again");

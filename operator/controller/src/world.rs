@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use operator_compile::resources::{ObjectName, Resources};
 use serde_json::Value;
 
-use crate::watch::Change;
+use crate::watch::{Change, Scope};
 
 /// Kind and name of an object.
 pub(crate) type Id = (&'static str, ObjectName);
@@ -18,8 +18,8 @@ pub(crate) type Id = (&'static str, ObjectName);
 pub(crate) struct World {
     pub(crate) resources: Resources,
     live: BTreeMap<Id, Live>,
-    /// Kinds that have not been listed yet.
-    unlisted: BTreeSet<&'static str>,
+    /// Kinds that have not been listed yet, and where.
+    unlisted: BTreeSet<(&'static str, Scope)>,
     /// What the compiler reads has changed.
     pub(crate) changed: bool,
     /// Objects whose status may differ from what it should be.
@@ -40,9 +40,9 @@ pub(crate) struct Live {
 }
 
 impl World {
-    /// A world that waits for the lists of these kinds.
-    pub(crate) fn waiting_for(kinds: impl IntoIterator<Item = &'static str>) -> Self {
-        Self { unlisted: kinds.into_iter().collect(), ..Self::default() }
+    /// A world that waits for these lists.
+    pub(crate) fn waiting_for(lists: impl IntoIterator<Item = (&'static str, Scope)>) -> Self {
+        Self { unlisted: lists.into_iter().collect(), ..Self::default() }
     }
 
     /// Whether every kind has been listed: before that, what is missing may only not have been told.
@@ -50,9 +50,9 @@ impl World {
         self.unlisted.is_empty()
     }
 
-    /// Kinds still waited for.
-    pub(crate) fn missing(&self) -> impl Iterator<Item = &'static str> {
-        self.unlisted.iter().copied()
+    /// Lists still waited for.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &(&'static str, Scope)> {
+        self.unlisted.iter()
     }
 
     /// The object's status and versions, if it is there.
@@ -73,17 +73,18 @@ impl World {
         match change {
             Change::Put(kind, name, object) => self.put(kind, &name, object),
             Change::Gone(kind, name) => self.remove(kind, &name),
-            Change::Absent(kind) => self.list(kind, Vec::new()),
-            Change::Listed(kind, objects) => self.list(kind, objects),
+            Change::Absent(kind, scope) => self.list(kind, scope, Vec::new()),
+            Change::Listed(kind, scope, objects) => self.list(kind, scope, objects),
         }
     }
 
-    fn list(&mut self, kind: &'static str, objects: Vec<(ObjectName, Value)>) {
-        self.unlisted.remove(kind);
+    fn list(&mut self, kind: &'static str, scope: Scope, objects: Vec<(ObjectName, Value)>) {
+        let within = |name: &ObjectName| scope.as_ref().is_none_or(|namespace| name.namespace == *namespace);
         self.changed = true;
         let there: BTreeSet<ObjectName> = objects.iter().map(|(name, _)| name.clone()).collect();
-        let gone: Vec<ObjectName> =
-            self.all(kind).map(|(name, _)| name.clone()).filter(|name| !there.contains(name)).collect();
+        let known = self.all(kind).map(|(name, _)| name).filter(|name| within(name));
+        let gone: Vec<ObjectName> = known.filter(|name| !there.contains(name)).cloned().collect();
+        self.unlisted.remove(&(kind, scope));
         for name in gone {
             self.remove(kind, &name);
         }
@@ -136,4 +137,28 @@ fn owner(object: &Value) -> Option<String> {
     let owners = object["metadata"]["ownerReferences"].as_array()?;
     let gateway = owners.iter().find(|owner| owner["controller"] == true && owner["kind"] == "Gateway")?;
     Some(gateway["uid"].as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_list_of_one_namespace_is_silent_about_others() {
+        let kind = "Service";
+        let service = |namespace: &str| (ObjectName::new(namespace, "s"), json!({"metadata": {"uid": "1"}}));
+        let scope = |namespace: &str| Some(namespace.to_owned());
+        let mut world = World::waiting_for([(kind, scope("a")), (kind, scope("b"))]);
+        world.apply(Change::Listed(kind, scope("a"), vec![service("a")]));
+        assert!(!world.is_complete());
+        world.apply(Change::Listed(kind, scope("b"), vec![service("b")]));
+        assert!(world.is_complete());
+        assert_eq!(world.all(kind).count(), 2);
+        world.apply(Change::Listed(kind, scope("a"), Vec::new()));
+        assert_eq!(world.all(kind).map(|(name, _)| name.namespace.as_str()).collect::<Vec<_>>(), ["b"]);
+        world.apply(Change::Listed(kind, None, Vec::new()));
+        assert_eq!(world.all(kind).count(), 0);
+    }
 }
