@@ -1,5 +1,7 @@
 //! Fleets: the processes of one Gateway each, and what they serve.
 
+use std::sync::Arc;
+
 use gateway_snapshot::{Settings, Snapshot};
 
 use crate::assemble::Derived;
@@ -19,7 +21,7 @@ pub struct Fleet {
     /// What the cluster needs for it, in the order in which to apply them.
     pub children: Vec<Child>,
     /// Its own listeners, the routes attached to them and what these use, with a version of its own.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
 }
 
 /// A fleet for each accepted Gateway, where they have processes of their own. One that is not accepted has none: what
@@ -33,7 +35,7 @@ pub(crate) fn fleets(derived: &Derived<'_, '_>, whole: &Snapshot) -> Vec<Fleet> 
             version::stamp_part(&mut snapshot);
             let children = children::children(derived.world, gateway, &snapshot, runtime);
             let name = children::name(&gateway.name, &gateway.class);
-            Fleet { gateway: gateway.name.clone(), name, children, snapshot }
+            Fleet { gateway: gateway.name.clone(), name, children, snapshot: Arc::new(snapshot) }
         })
         .collect()
 }

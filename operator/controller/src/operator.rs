@@ -207,23 +207,25 @@ impl Operator {
                 tracing::debug!(missing = ?self.world.missing().collect::<Vec<_>>(), "waiting for lists");
                 continue;
             }
-            wait = if self.round().await { LOOK } else { self.pause };
+            wait = self.round().await;
             if let Some(ready) = ready.take() {
                 ready();
             }
         }
     }
 
-    /// Makes the cluster and the gateways what they are to be; whether everything was taken.
-    async fn round(&mut self) -> bool {
+    /// Makes the cluster and the gateways what they are to be; how long to wait for news before the next round.
+    async fn round(&mut self) -> Duration {
         let begun = Instant::now();
         if std::mem::take(&mut self.world.changed) {
             let (resources, options) = (&self.world.resources, &self.compile);
             self.compiled = tokio::task::block_in_place(|| compile(resources, options));
+            let compiled = begun.elapsed();
             self.publish();
+            tracing::debug!(?compiled, published = ?begun.elapsed(), "compiled");
         }
         if !*self.leads.borrow() {
-            return true;
+            return LOOK;
         }
         let now = Timestamp::now();
         if let Some((namespace, host)) = &self.analytics {
@@ -235,20 +237,31 @@ impl Operator {
         let written = self.statuses.write(&mut self.world, wanted, &text).await;
         let well = written.failed == 0 && self.children.trouble.is_empty();
         self.pause = if well { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
-        tracing::debug!(took = ?begun.elapsed(), statuses = written.count, well, "a round");
-        well
+        tracing::debug!(took = ?begun.elapsed(), statuses = written.count, left = written.left, well, "a round");
+        match (written.left, well) {
+            (1.., _) => Duration::ZERO,
+            (0, true) => LOOK,
+            (0, false) => self.pause,
+        }
     }
 
     fn publish(&self) {
         for fleet in &self.compiled.fleets {
-            let findings = lint(&fleet.snapshot);
+            let name = fleet.gateway.to_string();
+            let same = self
+                .publisher
+                .follow(&name)
+                .borrow()
+                .as_ref()
+                .is_some_and(|s| s.version == fleet.snapshot.version);
+            let findings = if same { Vec::new() } else { lint(&fleet.snapshot) };
             if let Some(finding) = findings.first() {
                 tracing::error!(fleet = %fleet.gateway, %finding, "not published: this is a defect of the compiler");
                 continue;
             }
             let live = self.world.live("Gateway", &fleet.gateway);
             let generation = live.and_then(|live| live.generation).unwrap_or_default();
-            self.publisher.publish(&fleet.gateway.to_string(), &fleet.snapshot, generation);
+            self.publisher.publish(&name, &fleet.snapshot, generation);
         }
         let gateways = &self.world.resources.gateways;
         let ours = |name: &ObjectName| {

@@ -67,7 +67,7 @@ impl Publisher {
     }
 
     /// Gives a fleet something to serve. The same version again only says that it holds for a newer Gateway, too.
-    pub(crate) fn publish(&self, fleet: &str, snapshot: &Snapshot, generation: i64) {
+    pub(crate) fn publish(&self, fleet: &str, snapshot: &Arc<Snapshot>, generation: i64) {
         let mut fleets = self.fleets();
         let fleet = fleets.entry(fleet.to_owned()).or_default();
         fleet.generations.retain(|(version, _)| *version != snapshot.version);
@@ -78,7 +78,7 @@ impl Publisher {
         fleet.current.send_if_modified(|current| {
             let new = current.as_ref().is_none_or(|current| current.version != snapshot.version);
             if new {
-                *current = Some(Arc::new(snapshot.clone()));
+                *current = Some(Arc::clone(snapshot));
             }
             new
         });

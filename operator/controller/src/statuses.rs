@@ -16,6 +16,8 @@ use crate::world::{Id, World};
 
 /// Writes under way at once.
 const AT_ONCE: usize = 16;
+/// Writes of one call: what gateways are to serve must not wait for the statuses of thousands of routes.
+const AT_A_TIME: usize = 128;
 
 /// Who writes statuses, and what was wanted last.
 pub(crate) struct Statuses {
@@ -23,6 +25,8 @@ pub(crate) struct Statuses {
     controller: String,
     apis: BTreeMap<&'static str, ApiResource>,
     wanted: BTreeMap<Id, Wanted>,
+    /// To be tried again, behind others.
+    failed: BTreeSet<Id>,
     events: Events,
 }
 
@@ -40,8 +44,10 @@ pub(crate) struct Wanted {
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) count: usize,
-    /// To be tried again: the API server did not take them.
+    /// To be tried again after a pause: the API server did not take them.
     pub(crate) failed: usize,
+    /// For the next call.
+    pub(crate) left: usize,
 }
 
 impl Statuses {
@@ -49,10 +55,17 @@ impl Statuses {
     pub(crate) fn new(client: kube::Client, controller: &str, replica: &str) -> Self {
         let apis = Resources::apis().into_iter().collect();
         let events = Events::new(client.clone(), controller, replica);
-        Self { client, controller: controller.to_owned(), apis, wanted: BTreeMap::new(), events }
+        Self {
+            client,
+            controller: controller.to_owned(),
+            apis,
+            wanted: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            events,
+        }
     }
 
-    /// Writes what differs. Objects that fail stay touched.
+    /// Writes what differs, as much as one call may.
     pub(crate) async fn write(
         &mut self,
         world: &mut World,
@@ -68,9 +81,14 @@ impl Statuses {
         );
         due.extend(self.wanted.keys().filter(|id| !wanted.contains_key(*id)).cloned());
         self.wanted = wanted;
-        let patches: Vec<(Id, Value)> =
-            due.into_iter().filter_map(|id| Some((id.clone(), self.patch(world, &id, now)?))).collect();
-        let count = patches.len();
+        let mut patches: Vec<(Id, Value)> = Vec::new();
+        let mut again = std::mem::take(&mut self.failed);
+        while patches.len() < AT_A_TIME
+            && let Some(id) = due.pop_first().or_else(|| again.pop_first())
+        {
+            patches.extend(self.patch(world, &id, now).map(|patch| (id, patch)));
+        }
+        let (count, left) = (patches.len(), due.len());
         let this = &*self;
         let write = |(id, patch): (Id, Value)| async move { (this.send(&id, &patch).await, id) };
         let results: Vec<_> =
@@ -78,10 +96,10 @@ impl Statuses {
         for (_, id) in results.iter().filter(|(done, _)| *done) {
             self.tell(world, id).await;
         }
-        let failed: Vec<Id> = results.into_iter().filter(|(done, _)| !done).map(|(_, id)| id).collect();
-        let written = Written { count, failed: failed.len() };
-        world.touched.extend(failed);
-        written
+        again.extend(results.into_iter().filter(|(done, _)| !done).map(|(_, id)| id));
+        self.failed = again;
+        world.touched.extend(due);
+        Written { count, failed: self.failed.len(), left }
     }
 
     async fn tell(&self, world: &World, id: &Id) {

@@ -2,8 +2,8 @@ use super::*;
 
 const FLEET: &str = "shop/web";
 
-fn snapshot(version: &str) -> Snapshot {
-    Snapshot { version: version.to_owned(), ..Snapshot::default() }
+fn snapshot(version: &str) -> Arc<Snapshot> {
+    Arc::new(Snapshot { version: version.to_owned(), ..Snapshot::default() })
 }
 
 fn accepted(version: &str) -> Answer {

@@ -1,4 +1,4 @@
-use gateway_snapshot::Snapshot;
+use std::sync::Arc;
 
 use super::*;
 use crate::watch::Change;
@@ -12,7 +12,7 @@ fn fleet() -> Fleet {
         gateway: name("web"),
         name: "web-turnpike".to_owned(),
         children: vec![],
-        snapshot: Snapshot::default(),
+        snapshot: Arc::default(),
     }
 }
 
