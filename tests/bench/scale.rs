@@ -20,6 +20,7 @@ use crate::shop::{self, Callers, shop};
 /// Routes and consumers.
 const SIZES: [(usize, usize); 5] = [(10, 10), (1_000, 1_000), (5_000, 1_000), (100_000, 10), (10, 1_000_000)];
 const CHANGES: usize = 5;
+const ROUTES_IN_A_FILE: usize = 5_000;
 /// How long one change may take before the benchmark gives up.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -83,17 +84,21 @@ fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
 
 /// Milliseconds from the resources of as many routes to the snapshot.
 fn compile(routes: usize) -> f64 {
-    let mut text = String::from(include_str!("scale.yaml"));
-    for n in 0..routes {
-        write!(
-            text,
-            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: route-{n}, namespace: bench}}\nspec:\n  \
-             parentRefs: [{{name: gw}}]\n  rules:\n  - matches: [{{path: {{type: PathPrefix, value: /route-{n}}}}}]\n    \
-             backendRefs: [{{name: echo, port: 80}}]\n"
-        )
-        .unwrap();
+    let mut files = vec![("gateway.yaml".to_owned(), include_str!("scale.yaml").to_owned())];
+    for first in (0..routes).step_by(ROUTES_IN_A_FILE) {
+        let mut text = String::new();
+        for n in first..routes.min(first + ROUTES_IN_A_FILE) {
+            write!(
+                text,
+                "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: route-{n}, namespace: bench}}\nspec:\n  \
+                 parentRefs: [{{name: gw}}]\n  rules:\n  - matches: [{{path: {{type: PathPrefix, value: /route-{n}}}}}]\n    \
+                 backendRefs: [{{name: echo, port: 80}}]\n"
+            )
+            .unwrap();
+        }
+        files.push((format!("routes-{first}.yaml"), text));
     }
-    let (resources, diagnostics) = resources::read(&[("scale.yaml".to_owned(), text)]);
+    let (resources, diagnostics) = resources::read(&files);
     assert!(diagnostics.is_empty(), "{:?}", diagnostics.first());
     let options = operator_compile::Options::default();
     let (took, compiled) = timed(|| operator_compile::compile(&resources, &options));
@@ -105,6 +110,7 @@ fn compile(routes: usize) -> f64 {
 fn change(dir: &Path, snapshot: &mut Snapshot, port: u16, n: usize) -> f64 {
     let mut route = snapshot.routes.values().next().unwrap().clone();
     let path = format!("/fresh-{n}");
+    route.name = format!("shop/fresh-{n}");
     route.rules[0].matches[0].path = gateway_snapshot::PathMatch::Prefix(path.clone());
     snapshot.routes.insert(format!("httproute/shop/fresh-{n}"), route);
     snapshot.version = format!("fresh-{n}");

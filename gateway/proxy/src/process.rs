@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use gateway_snapshot::{FORMAT, Snapshot};
 use gateway_spool::{OpenError, Sealer, Spool};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -94,6 +95,16 @@ impl Part {
         Self { task: tokio::spawn(work(stop.clone())), stop }
     }
 
+    /// The same on a thread of its own. What is asked for in memory there comes back to it, and serves it the next time:
+    /// on one worker after another, each would keep as much.
+    fn spawn_alone<F: Future<Output = ()> + Send + 'static>(
+        work: impl FnOnce(CancellationToken) -> F,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let (work, runtime) = (work(stop.clone()), Handle::current());
+        Self { task: tokio::task::spawn_blocking(move || runtime.block_on(work)), stop }
+    }
+
     async fn end(self) {
         self.stop.cancel();
         let _ = self.task.await;
@@ -169,7 +180,7 @@ impl Process {
             down,
             kill,
             tracker,
-            reload: Part::spawn(|stop| reload.run(source, stop)),
+            reload: Part::spawn_alone(|stop| reload.run(source, stop)),
             leases: lease_part(leases, service.clone(), Arc::clone(&shared.in_flight)),
             announcer: announcer_part(Arc::clone(&admin), service.clone()),
             sweeper: sweeper_part(Arc::clone(&shared)),

@@ -13,7 +13,7 @@ use crds::{
     AlertPolicy, ApiProduct, AuthPolicy, Consumer, GatewayFleet, Plan, QuotaPolicy, RateLimitPolicy,
     Subscription, TransformPolicy,
 };
-use kube::api::ApiResource;
+use kube::core::ApiResource;
 use serde_json::Value;
 
 use super::{Object, ObjectName, Objects, Origin};
