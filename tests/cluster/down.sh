@@ -22,6 +22,8 @@ mounts() { awk -v a="$state/" -v b="$run/" 'index($5, a) == 1 || index($5, b) ==
 for _ in 1 2 3; do mounts | while read -r mount; do umount -l "$mount" 2>/dev/null || true; done; done
 ip netns delete "$netns" 2>/dev/null || true
 ip link delete "$bridge" 2>/dev/null || true
+# Gone with the namespace, unless something still runs there.
+ip link delete turnpike1 2>/dev/null || true
 for route in $pods $services $balancers; do ip route delete "$route" 2>/dev/null || true; done
 for cgroup in /sys/fs/cgroup/*/kubepods /sys/fs/cgroup/kubepods; do
     if [ -d "$cgroup" ]; then find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true; fi

@@ -35,8 +35,8 @@ stop() {
     local file=$state/pid/$1 pid
     [ -f "$file" ] || return 0
     pid=$(<"$file")
-    # A process id is used again after a while: only what works in our folder is ours.
-    if grep -qzF -e "$state" -e "$here" "/proc/$pid/cmdline" 2>/dev/null; then
+    # A process id is used again after a while: only what works in our folder, or is a script of ours, is ours.
+    if grep -qzF -e "$state" -e /tests/cluster/ "/proc/$pid/cmdline" 2>/dev/null; then
         kill "$pid" 2>/dev/null || true
         for _ in $(seq 100); do
             kill -0 "$pid" 2>/dev/null || break
