@@ -45,7 +45,7 @@ kind: GatewayFleet
 metadata: {name: web, namespace: shop}
 spec:
   autoscaling: {minReplicas: 1, maxReplicas: 3, cpuPercent: 50}
-  resources: {requests: {cpu: 200m}}
+  resources: {requests: {cpu: 60m}}
   timeouts: {drain: 5s}
 YAML
 until_true 120 "one gateway" programmed "served by 1 of 1 gateways"
