@@ -69,7 +69,7 @@ pub(crate) fn assemble(world: &World<'_>) -> Compiled {
     let mut found = Vec::new();
     let mut snapshot = snapshot(&mut derived, &mut found);
     let mut catalog = catalog(&derived);
-    version::stamp(&mut snapshot, &mut catalog, world.options.runtime.is_some());
+    version::stamp(&mut snapshot, &mut catalog);
     let fleets = fleets::fleets(&derived, &snapshot);
     warnings::add(&derived, &snapshot, &mut found);
     let mut statuses = statuses::all(&derived);

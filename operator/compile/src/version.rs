@@ -5,18 +5,15 @@ use std::io::{self, Write};
 use gateway_snapshot::{Catalog, Snapshot};
 use xxhash_rust::xxh3::Xxh3;
 
-/// Writes the version into `snapshot` and `catalog`, which must be complete otherwise. `parts`: what is served are parts of
-/// the snapshot with versions of their own, and the version is that of the catalog.
+/// Writes the version into `snapshot` and `catalog`, which must be complete otherwise.
 ///
 /// 128 bits of XXH3 over canonical JSON (maps are ordered, fields come in order of declaration). It names
 /// content among the compilations of one operator; it is no defence against forgery.
-pub(crate) fn stamp(snapshot: &mut Snapshot, catalog: &mut Catalog, parts: bool) {
+pub(crate) fn stamp(snapshot: &mut Snapshot, catalog: &mut Catalog) {
     snapshot.version.clear();
     catalog.version.clear();
     let mut hash = Hash::default();
-    if !parts {
-        hash.add(snapshot);
-    }
+    hash.add(snapshot);
     hash.add(catalog);
     let version = hash.text();
     snapshot.version.clone_from(&version);
