@@ -105,7 +105,7 @@ def row(name, times):
 
 
 def changes(api, gateways, pool, names):
-    """Applies each name's route and waits for all gateways; milliseconds, for the first and for the last of them."""
+    """Applies each name's route and waits for all gateways; milliseconds until then, and of them those of the API server."""
     times, applying = [], []
     for name, before, to in names:
         waits = [pool.submit(gateway.await_host, name, to, before) for gateway in gateways]

@@ -128,7 +128,8 @@ impl Exchange<'_> {
         if piece.last {
             return Ok(true);
         }
-        upstream.since = self.ctx.now();
+        // Its silence counts from here: a caller that was slow to take the last piece is not its fault.
+        upstream.since = self.ctx.look();
         match self.read(upstream, body.room()).await {
             Event::Read(1..) => Ok(false),
             Event::Read(0) => self.end_of(body).await,
@@ -209,6 +210,7 @@ impl Exchange<'_> {
 
     /// Records an answer that is not complete; the connection's end tells the caller.
     fn break_off(&mut self, failed: Failed) {
+        self.ctx.look();
         let failure = self.ctx.attempts.failure.filter(|_| failed == Failed::Noted);
         // What it would have answered is for nobody; why is for the record.
         let _ = refusal::answer(&mut self.ctx, failure);

@@ -157,6 +157,7 @@ impl Exchange<'_> {
 
     /// Answers a request that failed, if anybody can still hear it.
     async fn refuse(&mut self, failed: Failed) -> Served {
+        self.ctx.look();
         let failure =
             self.ctx.attempts.failure.filter(|_| failed == Failed::Noted && self.ctx.answer.is_none());
         if let Some(answer) = refusal::answer(&mut self.ctx, failure) {

@@ -148,7 +148,8 @@ pub(crate) fn broken(
 
 /// Notes that an upstream was silent for too long: true when the route wants such a request tried again.
 pub(crate) fn timed_out(ctx: &mut Context) -> bool {
-    let late = ctx.left().is_some_and(|left| left < Duration::from_millis(2));
+    let now = ctx.look();
+    let late = ctx.left_at(now).is_some_and(|left| left < Duration::from_millis(2));
     ctx.attempts.failure = Some(if late { Reason::RequestTimeout } else { Reason::BackendTimeout });
     endpoint_failed(ctx);
     !late && codes(ctx).contains(&504)
@@ -222,7 +223,8 @@ fn codes(ctx: &Context) -> &[u16] {
 }
 
 fn endpoint_failed(ctx: &mut Context) {
-    let now_ms = ctx.shared.clock.mono_ms_of(ctx.now());
+    let now = ctx.look();
+    let now_ms = ctx.shared.clock.mono_ms_of(now);
     let Some(endpoint) = &ctx.attempts.endpoint else { return };
     ctx.attempts.failed.push(endpoint.address);
     if ctx.attempts.backend.as_ref().is_some_and(|backend| backend.pool.failed(endpoint, now_ms)) {

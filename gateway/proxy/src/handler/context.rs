@@ -160,9 +160,7 @@ impl Context {
 
     /// Looks at the clock again, after a wait.
     pub(crate) fn look(&mut self) -> Instant {
-        let now = Instant::now();
-        self.looked = self.looked.map(|_| now);
-        now
+        look(&mut self.looked)
     }
 
     /// Time left until the deadline; `None` without one.
@@ -174,6 +172,13 @@ impl Context {
     pub(crate) fn left_at(&self, now: Instant) -> Option<Duration> {
         self.attempts.deadline.map(|deadline| deadline.saturating_duration_since(now))
     }
+}
+
+/// [`Context::look`], where the rest is in use.
+pub(crate) fn look(looked: &mut Option<Instant>) -> Instant {
+    let now = Instant::now();
+    *looked = looked.map(|_| now);
+    now
 }
 
 impl Drop for Context {

@@ -1,7 +1,6 @@
 //! What the pipeline decides of a request, and what it does to the header on its way up.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use gateway_pipeline::{Exchange, LocalResponse, Step};
 use http::header::{COOKIE, HOST};
@@ -9,7 +8,7 @@ use http::{HeaderName, HeaderValue, Version};
 use pingora_error::Result;
 use pingora_http::RequestHeader;
 
-use super::context::{Context, Facts};
+use super::context::{Context, Facts, look};
 use super::head::{Received, RequestEdits};
 use super::mirror;
 use crate::listen::Connection;
@@ -50,8 +49,7 @@ pub(crate) async fn decide(received: &Received<'_>, ctx: &mut Context) -> Option
             Step::Forward => return None,
             Step::NeedLease(need) => {
                 let lease = ctx.shared.leases.get(need, ctx.start).await;
-                let now = Instant::now();
-                ctx.looked = ctx.looked.map(|_| now);
+                let now = look(&mut ctx.looked);
                 step = exchange.resume(&received.head(facts), &lease, clock.at(now));
             }
         }
