@@ -5,7 +5,7 @@
 //! in a process of its own: this program, started again.
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use gateway_proxy::{Options, Snapshots};
 use gateway_snapshot::Snapshot;
 use operator_compile::resources;
+use tests::free_port;
 use tokio_util::sync::CancellationToken;
 
 use crate::shop::{self, Callers, shop};
@@ -125,10 +126,6 @@ fn change(dir: &Path, snapshot: &mut Snapshot, port: u16, n: usize) -> f64 {
 fn write(dir: &Path, json: &[u8]) {
     std::fs::write(dir.join("snapshot.tmp"), json).unwrap();
     std::fs::rename(dir.join("snapshot.tmp"), dir.join("snapshot.json")).unwrap();
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// Asks again and again until there is a route for `path`, or none. Nobody listens behind the routes.

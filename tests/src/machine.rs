@@ -2,12 +2,14 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rand::RngExt;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -37,12 +39,17 @@ pub struct Machine {
     http: reqwest::Client,
 }
 
-/// A port that is free now.
+/// Ports that Linux gives to nobody who asks for any: those begin at 32768.
+const ASKED_FOR: Range<u16> = 20_000..32_768;
+
+/// A port that is free now. What is started before it is taken, and asks for any port, is not given it.
+///
+/// # Panics
+/// When none is free.
 pub fn free_port() -> u16 {
-    TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .expect("the loopback interface has a free port")
+    let free = |port: &u16| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).is_ok();
+    let mut ports = std::iter::repeat_with(|| rand::rng().random_range(ASKED_FOR)).take(1_000);
+    ports.find(free).expect("the loopback interface has a free port")
 }
 
 impl Setup {
