@@ -22,7 +22,15 @@ pub(crate) enum LockError {
 
 /// Holds the data folder until dropped.
 #[derive(Debug)]
-pub(crate) struct DataLock(#[expect(dead_code, reason = "holds the lock by being open")] File);
+pub(crate) struct DataLock(File);
+
+/// Unlocked, not only closed: a process that was being started at this moment has a copy of the descriptor until its
+/// `exec`, and a copy keeps the lock.
+impl Drop for DataLock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
 
 impl DataLock {
     /// Takes the folder's lock, waiting up to `patience` for its holder to end. Creates the folder when missing. Blocks.

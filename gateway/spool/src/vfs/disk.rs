@@ -151,8 +151,15 @@ impl Appender for Log {
     }
 }
 
-/// The open file holds the advisory lock.
+/// The open file holds the advisory lock. Unlocked, not only closed, when dropped: a process that is being started has a
+/// copy of the descriptor until its `exec`, and a copy keeps the lock.
 #[derive(Debug)]
-struct Held(#[expect(dead_code, reason = "kept open for its lock")] File);
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
 
 impl Lock for Held {}
