@@ -115,11 +115,11 @@ impl Publisher {
     fn development_secrets(&self, resources: &Resources) -> anyhow::Result<Vec<(String, String)>> {
         let mut hosts: BTreeMap<ObjectName, BTreeSet<String>> = BTreeMap::new();
         for (name, gateway) in &resources.gateways {
-            let annotations = gateway.value.metadata.annotations.as_ref();
+            let annotations = gateway.metadata.annotations.as_ref();
             if annotations.and_then(|all| all.get(ISSUER)).is_none_or(|issuer| issuer != "development") {
                 continue;
             }
-            for listener in &gateway.value.spec.listeners {
+            for listener in &gateway.spec.listeners {
                 let host = listener.hostname.clone().unwrap_or_else(|| "localhost".to_owned());
                 for reference in listener.tls.iter().flat_map(|tls| &tls.certificate_refs) {
                     let namespace = reference.namespace.clone().unwrap_or_else(|| name.namespace.clone());

@@ -1,11 +1,9 @@
 //! Differences between snapshots: what a delta carries, with the law `a.apply(a.diff(b)) == b`.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AuthPolicy, Backend, Certificate, Consumer, Key, Listener, Plan, Product, QuotaPolicy, RateLimitPolicy,
+    AuthPolicy, Backend, Certificate, Consumer, Entries, Key, Listener, Plan, Product, QuotaPolicy, RateLimitPolicy,
     Route, Settings, Snapshot, Subscription,
 };
 
@@ -13,31 +11,28 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MapDiff<V> {
-    #[serde(default = "BTreeMap::new", skip_serializing_if = "BTreeMap::is_empty")]
-    put: BTreeMap<Key, V>,
+    #[serde(default = "Entries::default", skip_serializing_if = "Entries::is_empty")]
+    put: Entries<V>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     drop: Vec<Key>,
 }
 
 impl<V> Default for MapDiff<V> {
     fn default() -> Self {
-        Self { put: BTreeMap::new(), drop: Vec::new() }
+        Self { put: Entries::default(), drop: Vec::new() }
     }
 }
 
-impl<V: Clone + PartialEq> MapDiff<V> {
-    fn between(from: &BTreeMap<Key, V>, to: &BTreeMap<Key, V>) -> Self {
-        Self {
-            put: to
-                .iter()
-                .filter(|(key, value)| from.get(*key) != Some(value))
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect(),
-            drop: from.keys().filter(|key| !to.contains_key(*key)).cloned().collect(),
-        }
+impl<V: PartialEq> MapDiff<V> {
+    fn between(from: &Entries<V>, to: &Entries<V>) -> Self {
+        let (put, drop) = from.difference(to);
+        Self { put, drop }
     }
 
-    fn apply(self, map: &mut BTreeMap<Key, V>) {
+    fn apply(self, map: &mut Entries<V>) {
+        if self.len() == 0 {
+            return;
+        }
         for key in &self.drop {
             map.remove(key);
         }
@@ -94,6 +89,16 @@ macro_rules! diff_of_maps {
                 }
                 $(diff.$field.apply(&mut self.$field);)+
                 self
+            }
+
+            /// Shares with `from` what is equal.
+            pub fn adopt(&mut self, from: &Self) {
+                $(self.$field.adopt(&from.$field);)+
+            }
+
+            /// The hash of each kind's entries.
+            pub(crate) fn hashes(&self) -> impl Iterator<Item = u64> {
+                [$(self.$field.hash()),+].into_iter()
             }
         }
     };

@@ -11,6 +11,7 @@ mod backend;
 mod catalog;
 mod consumer;
 mod diff;
+mod entries;
 mod filter;
 mod lint;
 mod listener;
@@ -19,14 +20,13 @@ mod pattern;
 mod policy;
 mod route;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 pub use backend::{Backend, BackendProtocol, BackendTls, Endpoint};
 pub use catalog::{AlertChannel, AlertRule, Catalog, CatalogConsumer, CatalogLimit, Price};
 pub use consumer::{Consumer, Credential, Plan, Product, Rate, Stage, Subscription, SubscriptionState};
 pub use diff::Diff;
+pub use entries::{Entries, Iter, Shared};
 pub use filter::{Cors, DirectResponse, Filter, HeaderEdit, Mirror, PathRewrite, Redirect, Rewrite};
 pub use lint::{Finding, lint};
 pub use listener::{
@@ -57,29 +57,43 @@ pub struct Snapshot {
     /// Limits and behaviour of the process as a whole.
     pub settings: Settings,
     /// By `namespace/gateway/listener`, or `namespace/gateway/namespace/listenerset/listener`.
-    pub listeners: BTreeMap<Key, Listener>,
+    pub listeners: Entries<Listener>,
     /// By `namespace/secret`.
-    pub certificates: BTreeMap<Key, Certificate>,
+    pub certificates: Entries<Certificate>,
     /// By `kind/namespace/name`, kind in lower case (`httproute/shop/orders`). A route that means different things on
     /// different listeners (policies on listeners or Gateways) has further entries, with a listener's key behind.
-    pub routes: BTreeMap<Key, Route>,
+    pub routes: Entries<Route>,
     /// By `namespace/name:port` of a Service, or `namespace/name` of an XBackend; `/h2` behind it for the HTTP/2 form
     /// of a backend that does not say what it speaks, as GRPCRoutes need it.
-    pub backends: BTreeMap<Key, Backend>,
+    pub backends: Entries<Backend>,
     /// AuthPolicies that some rule uses.
-    pub auth_policies: BTreeMap<Key, AuthPolicy>,
+    pub auth_policies: Entries<AuthPolicy>,
     /// RateLimitPolicies that some rule uses.
-    pub rate_limit_policies: BTreeMap<Key, RateLimitPolicy>,
+    pub rate_limit_policies: Entries<RateLimitPolicy>,
     /// QuotaPolicies that some rule uses.
-    pub quota_policies: BTreeMap<Key, QuotaPolicy>,
+    pub quota_policies: Entries<QuotaPolicy>,
     /// ApiProducts that some rule belongs to.
-    pub products: BTreeMap<Key, Product>,
+    pub products: Entries<Product>,
     /// Plans that some subscription uses.
-    pub plans: BTreeMap<Key, Plan>,
+    pub plans: Entries<Plan>,
     /// All consumers.
-    pub consumers: BTreeMap<Key, Consumer>,
+    pub consumers: Entries<Consumer>,
     /// All subscriptions, whatever their state.
-    pub subscriptions: BTreeMap<Key, Subscription>,
+    pub subscriptions: Entries<Subscription>,
+}
+
+impl Snapshot {
+    /// Names the content, whatever the version: 128 bits of XXH3 over format, settings and the hashes of the entries of each
+    /// kind. No defence against forgery.
+    pub fn hash(&self) -> u128 {
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        let settings = serde_json::to_vec(&(self.format, &self.settings)).expect("settings have string keys only");
+        hash.update(&settings);
+        for kind in self.hashes() {
+            hash.update(&kind.to_le_bytes());
+        }
+        hash.digest128()
+    }
 }
 
 /// Limits of a gateway process; each has a default and none is infinite.

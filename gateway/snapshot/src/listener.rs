@@ -85,8 +85,20 @@ pub struct Certificate {
     pub names: Vec<String>,
     /// Serial number of the leaf, hex.
     pub serial: String,
+    /// Begin of validity, seconds since 1970.
+    pub not_before: i64,
     /// End of validity, seconds since 1970.
     pub not_after: i64,
+}
+
+impl Certificate {
+    /// Whether it ought to have been renewed: less than a week is left, and less than a fifth of its life. Those who renew
+    /// certificates by themselves do so when a third is left.
+    pub fn ends_soon(&self, now: i64) -> bool {
+        const WEEK: i64 = 7 * 24 * 3600;
+        let left = self.not_after.saturating_sub(now);
+        left < WEEK.min(self.not_after.saturating_sub(self.not_before) / 5)
+    }
 }
 
 impl std::fmt::Debug for Certificate {

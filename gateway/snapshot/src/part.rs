@@ -1,51 +1,45 @@
 //! The part of a snapshot that the processes of one Gateway serve: its listeners, the routes attached to them, and what
 //! these use. Nobody is given another Gateway's certificates, routes or callers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::{BackendRef, Filter, Key, Listener, Route, Rule, Settings, Snapshot};
+use crate::{Attachment, BackendRef, Entries, Filter, Key, Listener, Route, Rule, Settings, Snapshot};
 
 impl Snapshot {
     /// What the Gateway `gateway` (`namespace/name`) serves, with `settings` and without a version.
     #[must_use]
     pub fn part(&self, gateway: &str, settings: Settings) -> Self {
-        let listeners = only(&self.listeners, |_, listener| listener.gateway == gateway);
-        let attached = |route: &Route| -> Option<Route> {
+        let listeners = self.listeners.only(|_, listener| listener.gateway == gateway);
+        let served = |attachment: &Attachment| listeners.contains_key(&attachment.listener);
+        let routes = self.routes.only_shared(|_, route| {
             let mut route = route.clone();
-            route.attachments.retain(|attachment| listeners.contains_key(&attachment.listener));
+            if !route.attachments.iter().all(served) {
+                route.attachments.retain(served);
+            }
             (!route.attachments.is_empty()).then_some(route)
-        };
-        let routes: BTreeMap<Key, Route> =
-            self.routes.iter().filter_map(|(key, route)| Some((key.clone(), attached(route)?))).collect();
+        });
         let certificates: BTreeSet<&Key> = listeners.values().flat_map(Listener::certificates).collect();
         let used = Used::by(&routes);
-        let subscriptions = only(&self.subscriptions, |_, entry| used.products.contains(&entry.product));
+        let subscriptions = self.subscriptions.only(|_, entry| used.products.contains(&entry.product));
         let plans: BTreeSet<&Key> = subscriptions.values().map(|entry| &entry.plan).collect();
         let callers = !used.auth.is_empty() || !subscriptions.is_empty();
         Self {
             format: self.format,
             version: String::new(),
             settings,
-            certificates: only(&self.certificates, |key, _| certificates.contains(key)),
-            backends: only(&self.backends, |key, _| used.backends.contains(key)),
-            auth_policies: only(&self.auth_policies, |key, _| used.auth.contains(key)),
-            rate_limit_policies: only(&self.rate_limit_policies, |key, _| used.rates.contains(key)),
-            quota_policies: only(&self.quota_policies, |key, _| used.quotas.contains(key)),
-            products: only(&self.products, |key, _| used.products.contains(key)),
-            plans: only(&self.plans, |key, _| plans.contains(key)),
-            consumers: only(&self.consumers, |_, _| callers),
+            certificates: self.certificates.only(|key, _| certificates.contains(key)),
+            backends: self.backends.only(|key, _| used.backends.contains(key)),
+            auth_policies: self.auth_policies.only(|key, _| used.auth.contains(key)),
+            rate_limit_policies: self.rate_limit_policies.only(|key, _| used.rates.contains(key)),
+            quota_policies: self.quota_policies.only(|key, _| used.quotas.contains(key)),
+            products: self.products.only(|key, _| used.products.contains(key)),
+            plans: self.plans.only(|key, _| plans.contains(key)),
+            consumers: self.consumers.only(|_, _| callers),
             subscriptions,
             listeners,
             routes,
         }
     }
-}
-
-fn only<V: Clone>(from: &BTreeMap<Key, V>, keep: impl Fn(&Key, &V) -> bool) -> BTreeMap<Key, V> {
-    from.iter()
-        .filter(|(key, value)| keep(key, value))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
 }
 
 /// Keys that rules refer to.
@@ -59,7 +53,7 @@ struct Used<'a> {
 }
 
 impl<'a> Used<'a> {
-    fn by(routes: &'a BTreeMap<Key, Route>) -> Self {
+    fn by(routes: &'a Entries<Route>) -> Self {
         let mut used = Self::default();
         routes.values().flat_map(|route| &route.rules).for_each(|rule| used.add(rule));
         used

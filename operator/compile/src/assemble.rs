@@ -1,19 +1,21 @@
 //! The steps of a compilation, in order, and what each hands to the next.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use gateway_snapshot::{Catalog, CatalogLimit, FORMAT, Key, Listener, Rule, Settings, Snapshot};
+use gateway_snapshot::{Catalog, CatalogLimit, Entries, FORMAT, Key, Listener, Settings, Snapshot};
 
 use crate::alert::{CompiledAlert, alerts};
 use crate::backend::{self, Target};
 use crate::diagnostic::{self, Warning};
-use crate::fleets;
+use crate::fleets::{self, Fleet};
 use crate::listener::{Classes, Gateways, classes, gateways};
+use crate::memo::{Memo, Shown};
 use crate::object::ObjectRef;
 use crate::policy::{Contents, PolicyIndex};
 use crate::problem::Problem;
 use crate::resources::ObjectName;
-use crate::route::{self, CompiledRoute, RouteView, Uses, kind_name};
+use crate::route::{CompiledRoute, Uses, kind_name};
 use crate::subscription::{
     CompiledConsumer, CompiledPlan, CompiledProduct, CompiledSubscription, consumers, plans, products,
     subscriptions,
@@ -30,7 +32,7 @@ pub(crate) struct Derived<'w, 'a> {
     pub(crate) contents: Contents,
     pub(crate) policies: PolicyIndex,
     pub(crate) uses: Uses,
-    pub(crate) routes: Vec<CompiledRoute>,
+    pub(crate) routes: Vec<Arc<CompiledRoute>>,
     pub(crate) consumers: BTreeMap<Key, CompiledConsumer>,
     pub(crate) plans: BTreeMap<Key, Result<CompiledPlan, Problem>>,
     pub(crate) products: BTreeMap<Key, CompiledProduct>,
@@ -42,23 +44,30 @@ pub(crate) struct Derived<'w, 'a> {
 }
 
 /// The whole compilation.
-pub(crate) fn assemble(world: &World<'_>) -> Compiled {
+pub(crate) fn assemble(
+    world: &World<'_>,
+    memo: &mut Memo,
+    served: impl FnOnce(&[Fleet], &Catalog),
+) -> Compiled {
     let classes = classes(world);
-    let gateways = gateways(world, &classes);
+    let gateways = gateways(world, &classes, std::mem::take(&mut memo.certificates));
     let contents = Contents::new(world.resources);
     let policies = PolicyIndex::new(world.resources, &contents);
     let plans = plans(world.resources);
     let products = products(world);
     let subscriptions = subscriptions(world, &products, &plans);
+    let mut kept = memo.routes(world, &gateways, &policies, &contents);
+    expressions::bound(&mut kept);
+    let (routes, shown): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
     let mut derived = Derived {
         world,
         classes,
-        routes: routes(world, &gateways),
+        routes,
         telemetry: telemetry(world, &gateways),
         gateways,
         contents,
         policies,
-        uses: Uses::new(),
+        uses: uses(&shown),
         consumers: consumers(world.resources),
         plans,
         products,
@@ -67,10 +76,13 @@ pub(crate) fn assemble(world: &World<'_>) -> Compiled {
         overcharged: BTreeMap::new(),
     };
     let mut found = Vec::new();
-    let mut snapshot = snapshot(&mut derived, &mut found);
+    let mut snapshot = snapshot(&mut derived, &shown, &mut found);
+    snapshot.adopt(&memo.snapshot);
     let mut catalog = catalog(&derived);
     version::stamp(&mut snapshot, &mut catalog);
+    memo.snapshot = snapshot.clone();
     let fleets = fleets::fleets(&derived, &snapshot);
+    served(&fleets, &catalog);
     warnings::add(&derived, &snapshot, &mut found);
     let mut statuses = statuses::all(&derived);
     let mut unused = unused::unused(world);
@@ -78,18 +90,28 @@ pub(crate) fn assemble(world: &World<'_>) -> Compiled {
     statuses::tell(&mut statuses, &unused);
     found.extend(unused);
     let diagnostics = diagnostic::collect(world.resources, &statuses, &found);
+    memo.certificates = derived.gateways.certificates.again();
     Compiled { snapshot, fleets, catalog, statuses, diagnostics }
 }
 
-fn routes(world: &World<'_>, gateways: &Gateways) -> Vec<CompiledRoute> {
-    let http = world.resources.http_routes.values().map(|route| RouteView::from(&route.value));
-    let grpc = world.resources.grpc_routes.values().map(|route| RouteView::from(&route.value));
-    let mut routes = http.chain(grpc).map(|view| route::compile(world, gateways, &view)).collect::<Vec<_>>();
-    expressions::bound(&mut routes);
-    routes
+/// What policies do for all routes together.
+fn uses(shown: &[Arc<Shown>]) -> Uses {
+    let mut all = Uses::new();
+    for (policy, found) in shown.iter().flat_map(|shown| &shown.uses) {
+        let known = all.entry(policy.clone()).or_default();
+        known.enforced |= found.enforced;
+        if found.overridden_by.is_some() {
+            known.overridden_by.clone_from(&found.overridden_by);
+        }
+    }
+    all
 }
 
-fn snapshot(derived: &mut Derived<'_, '_>, warnings: &mut Vec<Warning>) -> Snapshot {
+fn snapshot(
+    derived: &mut Derived<'_, '_>,
+    shown: &[Arc<Shown>],
+    warnings: &mut Vec<Warning>,
+) -> Snapshot {
     let mut snapshot = Snapshot {
         format: FORMAT,
         settings: settings(derived, warnings),
@@ -102,20 +124,11 @@ fn snapshot(derived: &mut Derived<'_, '_>, warnings: &mut Vec<Warning>) -> Snaps
             snapshot.listeners.insert(listener.key(), entry);
         }
     }
-    let mut targets: BTreeMap<Key, Target> = BTreeMap::new();
-    for route in &derived.routes {
-        let entries =
-            route::entries(route, &derived.gateways, &derived.policies, &derived.contents, &mut derived.uses);
-        if !entries.is_empty() {
-            targets.extend(route.found.targets.clone());
-        }
-        snapshot.routes.extend(entries);
-    }
-    for (key, target) in &targets {
-        if let Some(backend) = backend::build(derived.world, target) {
-            snapshot.backends.insert(key.clone(), backend);
-        }
-    }
+    snapshot.routes = shown.iter().flat_map(|shown| &shown.entries).cloned().collect();
+    let routes = derived.routes.iter().zip(shown).filter(|(_, shown)| !shown.entries.is_empty());
+    let targets: BTreeMap<&Key, &Target> = routes.flat_map(|(route, _)| &route.found.targets).collect();
+    let build = |(key, target): (&Key, &Target)| Some((key.clone(), backend::build(derived.world, target)?));
+    snapshot.backends = targets.into_iter().filter_map(build).collect();
     used(derived, &mut snapshot);
     derived.overcharged = charges::overcharged(&snapshot);
     snapshot
@@ -128,31 +141,32 @@ fn used(derived: &Derived<'_, '_>, snapshot: &mut Snapshot) {
         .into_iter()
         .filter_map(|key| Some((key.clone(), derived.gateways.certificates.get(key)?.clone())));
     snapshot.certificates = found.collect();
-    let rules: Vec<&Rule> = snapshot.routes.values().flat_map(|route| &route.rules).collect();
-    let named = |pick: fn(&Rule) -> Vec<&Key>| -> BTreeSet<Key> {
-        rules.iter().flat_map(|rule| pick(rule)).cloned().collect()
-    };
-    let (auth, rates, quotas, products) = (
-        named(|rule| rule.auth.iter().collect()),
-        named(|rule| rule.rate_limits.iter().collect()),
-        named(|rule| rule.quotas.iter().collect()),
-        named(|rule| rule.product.iter().collect()),
-    );
+    let routes = snapshot.routes.clone();
+    let rules = || routes.values().flat_map(|route| &route.rules);
     let contents = &derived.contents;
-    snapshot.auth_policies = pick(&auth, |key| Some(contents.auth.get(key)?.0.clone()));
-    snapshot.rate_limit_policies = pick(&rates, |key| contents.rate_limits.get(key)?.as_ref().ok().cloned());
-    snapshot.quota_policies = pick(&quotas, |key| contents.quotas.get(key)?.as_ref().ok().cloned());
-    snapshot.products = pick(&products, |key| Some(derived.products.get(key)?.product.clone()));
-    let plans: BTreeSet<Key> =
-        snapshot.subscriptions.values().map(|subscription| subscription.plan.clone()).collect();
-    snapshot.plans = pick(&plans, |key| Some(derived.plans.get(key)?.as_ref().ok()?.plan.clone()));
+    snapshot.auth_policies =
+        pick(rules().flat_map(|rule| &rule.auth), |key| Some(contents.auth.get(key)?.0.clone()));
+    snapshot.rate_limit_policies = pick(rules().flat_map(|rule| &rule.rate_limits), |key| {
+        contents.rate_limits.get(key)?.as_ref().ok().cloned()
+    });
+    snapshot.quota_policies = pick(rules().flat_map(|rule| &rule.quotas), |key| {
+        contents.quotas.get(key)?.as_ref().ok().cloned()
+    });
+    snapshot.products = pick(rules().flat_map(|rule| &rule.product), |key| {
+        Some(derived.products.get(key)?.product.clone())
+    });
+    let subscriptions = snapshot.subscriptions.clone();
+    snapshot.plans = pick(subscriptions.values().map(|subscription| &subscription.plan), |key| {
+        Some(derived.plans.get(key)?.as_ref().ok()?.plan.clone())
+    });
 }
 
-fn pick<V>(keys: &BTreeSet<Key>, value: impl Fn(&Key) -> Option<V>) -> BTreeMap<Key, V> {
-    keys.iter().filter_map(|key| Some((key.clone(), value(key)?))).collect()
+fn pick<'k, V>(keys: impl Iterator<Item = &'k Key>, value: impl Fn(&Key) -> Option<V>) -> Entries<V> {
+    let keys: BTreeSet<&Key> = keys.collect();
+    keys.into_iter().filter_map(|key| Some((key.clone(), value(key)?))).collect()
 }
 
-fn map<T, V>(from: &BTreeMap<Key, T>, value: impl Fn(&T) -> Option<V>) -> BTreeMap<Key, V> {
+fn map<T, V, M: FromIterator<(Key, V)>>(from: &BTreeMap<Key, T>, value: impl Fn(&T) -> Option<V>) -> M {
     from.iter().filter_map(|(key, compiled)| Some((key.clone(), value(compiled)?))).collect()
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn pair(chain: &[u8], key: &[u8]) -> Result<Certificate, PairError> {
     if !certificates.iter().all(|der| parses(der)) {
         return Err(PairError::BadCertificate);
     }
-    let (names, serial, not_after) = describe(&leaf)?;
+    let (names, serial, [not_before, not_after]) = describe(&leaf)?;
     check_match(certificates, &private)?;
     let text = |bytes: &[u8], error| String::from_utf8(bytes.to_vec()).map_err(|_| error);
     Ok(Certificate {
@@ -50,6 +50,7 @@ pub(crate) fn pair(chain: &[u8], key: &[u8]) -> Result<Certificate, PairError> {
         key: text(key, PairError::NoKey)?,
         names,
         serial,
+        not_before,
         not_after,
     })
 }
@@ -66,7 +67,7 @@ fn check_match(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'_>) -> 
     }
 }
 
-fn describe(leaf: &[u8]) -> Result<(Vec<String>, String, i64), PairError> {
+fn describe(leaf: &[u8]) -> Result<(Vec<String>, String, [i64; 2]), PairError> {
     let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| PairError::BadCertificate)?;
     let mut names: Vec<String> = parsed
         .subject_alternative_name()
@@ -81,7 +82,9 @@ fn describe(leaf: &[u8]) -> Result<(Vec<String>, String, i64), PairError> {
         .collect();
     names.sort_unstable();
     names.dedup();
-    Ok((names, hex::encode(parsed.raw_serial()), parsed.validity().not_after.timestamp()))
+    let validity = parsed.validity();
+    let validity = [validity.not_before.timestamp(), validity.not_after.timestamp()];
+    Ok((names, hex::encode(parsed.raw_serial()), validity))
 }
 
 fn parses(der: &[u8]) -> bool {

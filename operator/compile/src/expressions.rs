@@ -4,33 +4,38 @@
 //! any more is left out whole, and says so. Equal expressions count once, as gateways compile them once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crds::conditions::Reason;
 use gateway_snapshot::{PathMatch, REGEX_SIZE_LIMIT, REGEX_TOTAL_LIMIT, StringMatch, regex_cost};
 
+use crate::memo::Kept;
 use crate::problem::Problem;
 use crate::route::CompiledRoute;
 
-/// Refuses the routes whose expressions do not fit.
-pub(crate) fn bound(routes: &mut [CompiledRoute]) {
-    let all: BTreeSet<&str> = routes.iter().flat_map(expressions).collect();
+/// Refuses the routes whose expressions do not fit: nothing of them is served.
+pub(crate) fn bound(routes: &mut [Kept]) {
+    let all: BTreeSet<&str> = routes.iter().flat_map(|(route, _)| expressions(route)).collect();
     // As many as this fit, whatever they are; to find out what they cost takes time.
     if all.len() <= REGEX_TOTAL_LIMIT / REGEX_SIZE_LIMIT {
         return;
     }
     let mut order: Vec<usize> = (0..routes.len()).collect();
     order.sort_by_cached_key(|index| {
-        (routes[*index].created, routes[*index].name.clone(), routes[*index].key())
+        let route = &routes[*index].0;
+        (route.created, route.name.clone(), route.key())
     });
     let mut budget = Budget { taken: BTreeSet::new(), left: REGEX_TOTAL_LIMIT };
     let out: Vec<usize> =
-        order.into_iter().filter(|index| !budget.take(expressions(&routes[*index]))).collect();
+        order.into_iter().filter(|index| !budget.take(expressions(&routes[*index].0))).collect();
     for index in out {
         let message = format!(
             "its regular expressions, together with those of older routes, need more than {} MiB; use Exact or PathPrefix, or fewer expressions",
             REGEX_TOTAL_LIMIT / (1024 * 1024)
         );
-        routes[index].refused = Some(Problem { reason: Reason::UnsupportedValue, message });
+        let refused = Some(Problem { reason: Reason::UnsupportedValue, message });
+        let route = CompiledRoute { refused, ..(*routes[index].0).clone() };
+        routes[index] = (Arc::new(route), Arc::default());
     }
 }
 

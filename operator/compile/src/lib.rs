@@ -22,6 +22,7 @@ mod field;
 mod fleet;
 mod fleets;
 mod listener;
+mod memo;
 mod object;
 mod options;
 mod order;
@@ -67,5 +68,23 @@ pub struct Compiled {
 
 /// Compiles everything.
 pub fn compile(resources: &Resources, options: &Options) -> Compiled {
-    assemble::assemble(&world::World::new(resources, options))
+    Compiler::default().compile(resources, options, |_, _| {})
+}
+
+/// Compiles again and again, in time that depends on what changed. The outcome is that of [`compile`].
+#[derive(Debug, Default)]
+pub struct Compiler {
+    memo: memo::Memo,
+}
+
+impl Compiler {
+    /// Compiles everything; `served` is told what gateways and analytics need before the statuses are worked out.
+    pub fn compile(
+        &mut self,
+        resources: &Resources,
+        options: &Options,
+        served: impl FnOnce(&[Fleet], &Catalog),
+    ) -> Compiled {
+        assemble::assemble(&world::World::new(resources, options), &mut self.memo, served)
+    }
 }

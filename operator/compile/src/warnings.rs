@@ -12,9 +12,6 @@ use crate::object::ObjectRef;
 use crate::resources::ObjectName;
 use crate::route::CompiledRoute;
 
-/// Seconds before its end from which on a certificate is worth a warning: a week.
-const EXPIRY_WARNING: i64 = 7 * 24 * 3600;
-
 /// Adds to `out` what the derived state and the snapshot made of it show.
 pub(crate) fn add(derived: &Derived<'_, '_>, snapshot: &Snapshot, out: &mut Vec<Warning>) {
     for route in &derived.routes {
@@ -121,7 +118,7 @@ fn certificates(derived: &Derived<'_, '_>, snapshot: &Snapshot, out: &mut Vec<Wa
                     "listener {}: certificate {key} has expired; replace the Secret",
                     listener.name
                 )),
-                Some(left @ 1..EXPIRY_WARNING) => {
+                Some(left) if derived.world.options.now.is_some_and(|now| certificate.ends_soon(now)) => {
                     let days = left / 86_400;
                     say(format!(
                         "listener {}: certificate {key} expires in {days} days; replace the Secret",

@@ -31,7 +31,7 @@ impl<'a> World<'a> {
             if let (Some(namespace), Some(service)) =
                 (slice.metadata.namespace.as_deref(), labels.and_then(|labels| labels.get(SERVICE_NAME)))
             {
-                slices.entry(namespace).or_default().entry(service.as_str()).or_default().push(&slice.value);
+                slices.entry(namespace).or_default().entry(service.as_str()).or_default().push(slice);
             }
         }
         let backend_tls = BackendTlsPolicies::new(resources);

@@ -160,7 +160,7 @@ fn one_route_never_changes_another() {
         let mut case = copy(&originals[index]);
         let routes: Vec<ObjectName> = case.resources.http_routes.keys().cloned().collect();
         let name = routes.choose(&mut random).unwrap();
-        let mut value = serde_json::to_value(&case.resources.http_routes[name].value).unwrap();
+        let mut value = serde_json::to_value(&*case.resources.http_routes[name]).unwrap();
         (0..random.random_range(1..4)).for_each(|_| mutate(&mut value, &mut random));
         if !put(&mut case.resources, "HTTPRoute", name, &value) {
             take(&mut case.resources, "HTTPRoute", name);
@@ -212,7 +212,7 @@ fn one_consumer_or_subscription_never_changes_another() {
         let at = format!("SEED={seed}, round {round}, {}, {kind} {name}", case.path.display());
         // Two consumers can meet in one key only; the first owner keeps it.
         for (key, consumer) in before.consumers.iter().filter(|(key, _)| **key != name.to_string()) {
-            let other = &after.consumers[key];
+            let other = after.consumers.get(key).unwrap();
             let same = (&consumer.groups, consumer.disabled) == (&other.groups, other.disabled);
             assert!(same && (kind == "Consumer" || consumer == other), "{at}: {key}");
         }

@@ -18,9 +18,6 @@ use serde_json::Value;
 use crate::watch::{json, name};
 use crate::{Error, OURS};
 
-/// Certificates that end within this many days are wrong.
-const CERTIFICATE_DAYS: i64 = 21;
-
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
@@ -47,7 +44,7 @@ pub fn certificates(snapshot: &Snapshot, now: Timestamp) -> Vec<Check> {
     let check = |(key, certificate): (&Key, &Certificate)| {
         let days = (certificate.not_after - now.as_second()).div_euclid(86_400);
         let found = format!("{key} (serial {}) ends in {days} days", certificate.serial);
-        Check::new("certificate", days >= CERTIFICATE_DAYS, found, "renew the certificate in its Secret")
+        Check::new("certificate", !certificate.ends_soon(now.as_second()), found, "renew the certificate in its Secret")
     };
     snapshot.certificates.iter().map(check).collect()
 }

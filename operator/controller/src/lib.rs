@@ -5,6 +5,7 @@
 //! Gateway by server-side apply, and statuses that say only what is true now. No decision about a resource is made here.
 
 mod analytics;
+mod certificates;
 mod children;
 mod events;
 mod examine;

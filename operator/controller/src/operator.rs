@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway_snapshot::lint;
+use gateway_snapshot::{Catalog, lint};
 use jiff::Timestamp;
 use kube::Client;
 use operator_compile::resources::{ObjectName, Resources};
-use operator_compile::{Compiled, ObjectRef, Status, compile};
+use operator_compile::{Compiled, Compiler, Fleet, ObjectRef, Status};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -81,6 +81,7 @@ pub async fn run(
         publisher,
         world: World::waiting_for(watched.iter().map(|watched| (watched.kind, watched.scope.clone()))),
         compiled: Compiled::default(),
+        compiler: Compiler::default(),
         pause: FIRST_PAUSE,
         leads: leader.leads(),
         usage,
@@ -175,6 +176,7 @@ struct Operator {
     publisher: Arc<Publisher>,
     world: World,
     compiled: Compiled,
+    compiler: Compiler,
     /// Before what failed is tried again.
     pause: Duration,
     /// Whether children and statuses are ours to write.
@@ -218,11 +220,15 @@ impl Operator {
     async fn round(&mut self) -> Duration {
         let begun = Instant::now();
         if std::mem::take(&mut self.world.changed) {
-            let (resources, options) = (&self.world.resources, &self.compile);
-            self.compiled = tokio::task::block_in_place(|| compile(resources, options));
-            let compiled = begun.elapsed();
-            self.publish();
-            tracing::debug!(?compiled, published = ?begun.elapsed(), "compiled");
+            let mut published = Duration::ZERO;
+            let publish = |fleets: &[Fleet], catalog: &Catalog| {
+                publish(&self.publisher, &self.world, fleets, catalog);
+                published = begun.elapsed();
+            };
+            let compile = || self.compiler.compile(&self.world.resources, &self.compile, publish);
+            self.compiled = tokio::task::block_in_place(compile);
+            self.forget();
+            tracing::debug!(?published, compiled = ?begun.elapsed(), "compiled");
         }
         if !*self.leads.borrow() {
             return LOOK;
@@ -232,7 +238,7 @@ impl Operator {
             self.children.analytics(&self.world, namespace, host, &self.ca, now).await;
         }
         self.children.reconcile(&mut self.world, &self.compiled, &self.ca, now).await;
-        let wanted = self.wanted();
+        let wanted = self.wanted(now);
         let text = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let written = self.statuses.write(&mut self.world, wanted, &text).await;
         let well = written.failed == 0 && self.children.trouble.is_empty();
@@ -245,24 +251,8 @@ impl Operator {
         }
     }
 
-    fn publish(&self) {
-        for fleet in &self.compiled.fleets {
-            let name = fleet.gateway.to_string();
-            let same = self
-                .publisher
-                .follow(&name)
-                .borrow()
-                .as_ref()
-                .is_some_and(|s| s.version == fleet.snapshot.version);
-            let findings = if same { Vec::new() } else { lint(&fleet.snapshot) };
-            if let Some(finding) = findings.first() {
-                tracing::error!(fleet = %fleet.gateway, %finding, "not published: this is a defect of the compiler");
-                continue;
-            }
-            let live = self.world.live("Gateway", &fleet.gateway);
-            let generation = live.and_then(|live| live.generation).unwrap_or_default();
-            self.publisher.publish(&name, &fleet.snapshot, generation);
-        }
+    /// Fleets whose Gateway is gone or another's now.
+    fn forget(&self) {
         let gateways = &self.world.resources.gateways;
         let ours = |name: &ObjectName| {
             self.compiled.statuses.contains_key(&ObjectRef { kind: "Gateway", name: name.clone() })
@@ -272,11 +262,10 @@ impl Operator {
             let name = ObjectName::new(namespace, name);
             gateways.contains_key(&name) && ours(&name)
         });
-        self.publisher.catalog.send_replace(Arc::new(self.compiled.catalog.clone()));
     }
 
     /// The status of every object that is ours, as it is to be now.
-    fn wanted(&self) -> BTreeMap<Id, Wanted> {
+    fn wanted(&self, now: Timestamp) -> BTreeMap<Id, Wanted> {
         let ready = Ready::new(&self.world);
         let verdicts: BTreeMap<&ObjectName, Verdict> = self
             .compiled
@@ -285,7 +274,7 @@ impl Operator {
             .map(|fleet| {
                 let serving = self.publisher.serving(&fleet.gateway.to_string());
                 let trouble = self.children.trouble.get(&fleet.gateway).map(String::as_str);
-                (&fleet.gateway, verdict(&self.world, fleet, &ready, &serving, trouble))
+                (&fleet.gateway, verdict(&self.world, fleet, &ready, &serving, (trouble, now)))
             })
             .collect();
         let statuses = self.compiled.statuses.iter();
@@ -302,8 +291,11 @@ impl Operator {
         };
         let mut wanted = Wanted { status: status.clone(), ..Wanted::default() };
         if let Some(verdict) = gateway.as_ref().and_then(|gateway| verdicts.get(gateway)) {
-            let live = self.world.live(object.kind, &object.name).map(|live| &live.status);
-            wanted.status = answered(status, verdict, live.unwrap_or(&Value::Null));
+            let live = self.world.live(object.kind, &object.name).map_or(&Value::Null, |live| &live.status);
+            let of_set = (object.kind == "ListenerSet").then(|| format!("/{}", object.name));
+            let owner = format!("{}{}", gateway.clone().unwrap_or_default(), of_set.unwrap_or_default());
+            wanted.status = answered(status, &owner, verdict, live);
+            wanted.notices = verdict.alarms(status, &owner, live);
             if object.kind == "Gateway" {
                 wanted.fields = gateway_fields(verdict.addresses.clone());
             }
@@ -312,11 +304,34 @@ impl Operator {
             let live = self.world.live(object.kind, &object.name).map_or(&Value::Null, |live| &live.status);
             wanted.status.conditions.extend(usage.conditions(object.kind, &object.name));
             wanted.fields.insert("usage".to_owned(), usage.field(object.kind, &object.name, live));
-            wanted.crossings = usage.crossings(object.kind, &object.name, live);
+            wanted.notices = usage.crossings(object.kind, &object.name, live);
         }
         if object.kind == "GatewayClass" {
             wanted.fields = features::fields();
         }
         wanted
     }
+}
+
+/// Gives gateways and analytics what they are to serve and to know.
+fn publish(publisher: &Publisher, world: &World, fleets: &[Fleet], catalog: &Catalog) {
+    for fleet in fleets {
+        let name = fleet.gateway.to_string();
+        let same = publisher.follow(&name).borrow().as_ref().is_some_and(|s| s.version == fleet.snapshot.version);
+        let findings = if same { Vec::new() } else { lint(&fleet.snapshot) };
+        if let Some(finding) = findings.first() {
+            tracing::error!(fleet = %fleet.gateway, %finding, "not published: this is a defect of the compiler");
+            continue;
+        }
+        let live = world.live("Gateway", &fleet.gateway);
+        let generation = live.and_then(|live| live.generation).unwrap_or_default();
+        publisher.publish(&name, &fleet.snapshot, generation);
+    }
+    publisher.catalog.send_if_modified(|known| {
+        let new = known.version != catalog.version;
+        if new {
+            *known = Arc::new(catalog.clone());
+        }
+        new
+    });
 }

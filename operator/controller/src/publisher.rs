@@ -21,17 +21,27 @@ pub(crate) struct Publisher {
     pub(crate) heard: Notify,
 }
 
+/// What was published.
+#[derive(Debug)]
+struct Version {
+    version: String,
+    /// Of the Gateway that it was compiled from.
+    generation: i64,
+    /// Names its certificates.
+    certificates: u64,
+}
+
 #[derive(Debug)]
 struct Fleet {
     current: watch::Sender<Option<Arc<Snapshot>>>,
-    /// Versions, and the generation of the Gateway that each was compiled from; the newest last.
-    generations: VecDeque<(String, i64)>,
+    /// The newest last.
+    versions: VecDeque<Version>,
     replicas: BTreeMap<String, Replica>,
 }
 
 impl Default for Fleet {
     fn default() -> Self {
-        Self { current: watch::Sender::new(None), generations: VecDeque::new(), replicas: BTreeMap::new() }
+        Self { current: watch::Sender::new(None), versions: VecDeque::new(), replicas: BTreeMap::new() }
     }
 }
 
@@ -57,6 +67,8 @@ pub(crate) struct Answer {
 pub(crate) struct Serves {
     /// Generation of the Gateway in what it serves; none: not known.
     pub(crate) generation: Option<i64>,
+    /// Hash of the certificates that it serves; none: not known.
+    pub(crate) certificates: Option<u64>,
     /// Why it does not serve what it was given last, or what of it does not work.
     pub(crate) complaints: Vec<String>,
 }
@@ -70,10 +82,14 @@ impl Publisher {
     pub(crate) fn publish(&self, fleet: &str, snapshot: &Arc<Snapshot>, generation: i64) {
         let mut fleets = self.fleets();
         let fleet = fleets.entry(fleet.to_owned()).or_default();
-        fleet.generations.retain(|(version, _)| *version != snapshot.version);
-        fleet.generations.push_back((snapshot.version.clone(), generation));
-        if fleet.generations.len() > REMEMBERED {
-            fleet.generations.pop_front();
+        fleet.versions.retain(|known| known.version != snapshot.version);
+        fleet.versions.push_back(Version {
+            version: snapshot.version.clone(),
+            generation,
+            certificates: snapshot.certificates.hash(),
+        });
+        if fleet.versions.len() > REMEMBERED {
+            fleet.versions.pop_front();
         }
         fleet.current.send_if_modified(|current| {
             let new = current.as_ref().is_none_or(|current| current.version != snapshot.version);
@@ -135,17 +151,13 @@ impl Publisher {
     pub(crate) fn serving(&self, fleet: &str) -> BTreeMap<String, Serves> {
         let fleets = self.fleets();
         let Some(fleet) = fleets.get(fleet) else { return BTreeMap::new() };
-        let generation = |version: &String| {
-            fleet
-                .generations
-                .iter()
-                .rev()
-                .find(|(known, _)| known == version)
-                .map(|(_, generation)| *generation)
-        };
-        let serves = |state: &Replica| Serves {
-            generation: generation(&state.serves),
-            complaints: state.complaints.clone(),
+        let serves = |state: &Replica| {
+            let known = fleet.versions.iter().rev().find(|known| known.version == state.serves);
+            Serves {
+                generation: known.map(|known| known.generation),
+                certificates: known.map(|known| known.certificates),
+                complaints: state.complaints.clone(),
+            }
         };
         fleet.replicas.iter().map(|(name, state)| (name.clone(), serves(state))).collect()
     }

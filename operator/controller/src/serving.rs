@@ -6,10 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::conditions::{ConditionType, Reason};
 use crds::gateway_fleet::ServiceType;
+use gateway_snapshot::Key;
+use jiff::Timestamp;
 use operator_compile::resources::ObjectName;
 use operator_compile::{Condition, Fleet, Status, Truth};
 use serde_json::{Value, json};
 
+use crate::certificates::{self, Said};
+use crate::events::Notice;
 use crate::publisher::Serves;
 use crate::world::World;
 
@@ -27,6 +31,34 @@ pub(crate) struct Verdict {
     gateway: Condition,
     /// `status.addresses`.
     pub(crate) addresses: Vec<Value>,
+    /// By key of the listener.
+    certificates: BTreeMap<Key, Said>,
+}
+
+impl Verdict {
+    /// `Programmed` of one listener.
+    fn listener(&self, key: &str) -> Condition {
+        let mut condition = self.listeners.clone();
+        if let Some(said) = self.certificates.get(key).filter(|_| condition.status == Truth::True) {
+            condition.message.push_str(&said.note);
+        }
+        condition
+    }
+
+    /// What the `status` of `owner` tells and `live` does not yet, and is worth a warning.
+    pub(crate) fn alarms(&self, status: &Status, owner: &str, live: &Value) -> Vec<Notice> {
+        let told = live["listeners"].to_string();
+        let listeners = status.listeners.iter().filter(|_| self.listeners.status == Truth::True);
+        let said = listeners.filter_map(|known| self.certificates.get(&format!("{owner}/{}", known.name)));
+        let new: BTreeSet<&String> =
+            said.flat_map(|said| &said.alarms).filter(|alarm| !told.contains(*alarm)).collect();
+        let notice = |text: &String| Notice {
+            reason: "CertificateExpires",
+            action: "Serving",
+            text: text.clone(),
+        };
+        new.into_iter().map(notice).collect()
+    }
 }
 
 /// Ready Pods by namespace and Service.
@@ -54,13 +86,13 @@ impl<'a> Ready<'a> {
     }
 }
 
-/// The verdict on a fleet. `trouble`: why its children could not be applied.
+/// The verdict on a fleet as of `now`. `trouble`: why its children could not be applied.
 pub(crate) fn verdict(
     world: &World,
     fleet: &Fleet,
     ready: &Ready<'_>,
     serving: &BTreeMap<String, Serves>,
-    trouble: Option<&str>,
+    (trouble, now): (Option<&str>, Timestamp),
 ) -> Verdict {
     let listeners = listeners(world, fleet, ready, serving, trouble);
     let (addresses, missing) = addresses(world, fleet);
@@ -68,7 +100,11 @@ pub(crate) fn verdict(
         Some(missing) if listeners.status == Truth::True => missing,
         _ => listeners.clone(),
     };
-    Verdict { listeners, gateway, addresses }
+    let hash = Some(fleet.snapshot.certificates.hash());
+    let serves = |pod: &&str| serving.get(*pod).is_some_and(|serves| serves.certificates == hash);
+    let served = (ready.pods(fleet).filter(serves).count(), ready.pods(fleet).count());
+    let certificates = certificates::said(&fleet.snapshot, served, now);
+    Verdict { listeners, gateway, addresses, certificates }
 }
 
 fn programmed(status: Truth, reason: Reason, message: impl Into<String>) -> Condition {
@@ -153,8 +189,9 @@ fn ingress(world: &World, service: &ObjectName) -> Vec<(&'static str, String)> {
 }
 
 /// `status` with what was left open answered by `verdict`. What is not known is left as `live` has it, if that is about
-/// the same generation: an operator that has just started has not heard from everybody.
-pub(crate) fn answered(status: &Status, verdict: &Verdict, live: &Value) -> Status {
+/// the same generation: an operator that has just started has not heard from everybody. The listeners are those below
+/// `owner`, a Gateway or a ListenerSet of one, by its key.
+pub(crate) fn answered(status: &Status, owner: &str, verdict: &Verdict, live: &Value) -> Status {
     let mut status = status.clone();
     for condition in &mut status.conditions {
         answer(condition, &verdict.gateway, status.generation, &live["conditions"]);
@@ -163,8 +200,9 @@ pub(crate) fn answered(status: &Status, verdict: &Verdict, live: &Value) -> Stat
         let there = live["listeners"].as_array().into_iter().flatten();
         let there =
             there.clone().find(|there| there["name"] == listener.name.as_str()).unwrap_or(&Value::Null);
+        let programmed = verdict.listener(&format!("{owner}/{}", listener.name));
         for condition in &mut listener.conditions {
-            answer(condition, &verdict.listeners, status.generation, &there["conditions"]);
+            answer(condition, &programmed, status.generation, &there["conditions"]);
         }
     }
     status

@@ -9,9 +9,8 @@ use operator_compile::resources::{ObjectName, Resources};
 use serde_json::{Map, Value, json};
 
 use crate::children::MANAGER;
-use crate::events::Events;
+use crate::events::{Events, Notice};
 use crate::merge::{Writer, merged};
-use crate::usage::Crossing;
 use crate::world::{Id, World};
 
 /// Writes under way at once.
@@ -37,7 +36,7 @@ pub(crate) struct Wanted {
     /// Further fields, as they are to be.
     pub(crate) fields: Map<String, Value>,
     /// Told in Events once it is written.
-    pub(crate) crossings: Vec<Crossing>,
+    pub(crate) notices: Vec<Notice>,
 }
 
 /// What came of a round of writes.
@@ -103,9 +102,11 @@ impl Statuses {
     }
 
     async fn tell(&self, world: &World, id: &Id) {
-        let crossings = self.wanted.get(id).map_or(&[][..], |wanted| &wanted.crossings);
-        if let (Some(live), false) = (world.live(id.0, &id.1), crossings.is_empty()) {
-            self.events.crossed(id.0, &id.1, &live.uid, crossings).await;
+        let notices = self.wanted.get(id).map_or(&[][..], |wanted| &wanted.notices);
+        if let (Some(live), Some(api), false) =
+            (world.live(id.0, &id.1), self.apis.get(id.0), notices.is_empty())
+        {
+            self.events.warn(api, &id.1, &live.uid, notices).await;
         }
     }
 

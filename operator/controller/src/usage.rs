@@ -12,6 +12,8 @@ use operator_compile::{Condition, Truth};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::events::Notice;
+
 /// Quotas in one status.
 const MOST: usize = 16;
 /// A figure that moved within the same percent is written again after this: thousands of statuses are not to change with
@@ -41,13 +43,6 @@ pub(crate) struct Quota {
     /// What a status calls it: its name within the plan, and for a consumer that of the subscription before it.
     #[serde(skip)]
     name: String,
-}
-
-/// A threshold that was crossed: what an Event says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Crossing {
-    pub(crate) reason: ConditionType,
-    pub(crate) note: String,
 }
 
 /// All of it as of a moment.
@@ -183,13 +178,13 @@ impl Usage {
     }
 
     /// Thresholds that were crossed since `live` was written, of each quota the highest.
-    pub(crate) fn crossings(&self, kind: &'static str, object: &ObjectName, live: &Value) -> Vec<Crossing> {
+    pub(crate) fn crossings(&self, kind: &'static str, object: &ObjectName, live: &Value) -> Vec<Notice> {
         let crossed = |quota: &Quota| {
             let before = quota.there(live).and_then(|there| there["percent"].as_u64()).unwrap_or_default();
             let reached = quota.reached().filter(|reached| u64::from(*reached) > before)?;
             let reason =
                 if reached >= 100 { ConditionType::QuotaExceeded } else { ConditionType::QuotaNearLimit };
-            Some(Crossing { reason, note: quota.told() })
+            Some(Notice { reason: reason.as_str(), action: "Metering", text: quota.told() })
         };
         self.of(kind, object).iter().filter_map(crossed).collect()
     }

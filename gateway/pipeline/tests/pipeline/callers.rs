@@ -1,6 +1,6 @@
 //! Who may call: keys, groups, products, subscriptions.
 
-use gateway_snapshot::{Credential, Snapshot, Stage, SubscriptionState};
+use gateway_snapshot::{Entries, Credential, Snapshot, Stage, SubscriptionState};
 
 use crate::support::*;
 
@@ -105,13 +105,13 @@ fn subscriptions() {
         (|s| edit(s, |x| x.state = SubscriptionState::Suspended), "403 forbidden"),
         (|s| edit(s, |x| x.not_after = Some(NOON)), "403 subscription_expired"),
         (|s| edit(s, |x| x.not_before = Some(NOON + 1)), "403 subscription_pending"),
-        (|s| s.subscriptions.clear(), "403 subscription_missing"),
+        (|s| s.subscriptions = Entries::default(), "403 subscription_missing"),
         (|s| s.products.get_mut("shop/api").unwrap().stage = Stage::Retired, "410 product_retired"),
         (|s| s.products.get_mut("shop/api").unwrap().stage = Stage::Draft, "r"),
         (
             |s| {
                 s.products.get_mut("shop/api").unwrap().subscription_required = false;
-                s.subscriptions.clear();
+                s.subscriptions = Entries::default();
             },
             "r",
         ),
@@ -128,7 +128,7 @@ fn subscriptions() {
 fn an_active_subscription_wins_over_an_ended_one() {
     let mut snapshot = shop_with_keys(|_| {});
     route(&mut snapshot, "r", &[], vec![sold(vec![prefix("/")])]);
-    let mut ended = snapshot.subscriptions["shop/alice-gold"].clone();
+    let mut ended = snapshot.subscriptions.get("shop/alice-gold").unwrap().clone();
     ended.not_after = Some(0);
     snapshot.subscriptions.insert("shop/alice-before".into(), ended);
     let mut names = Names::default();

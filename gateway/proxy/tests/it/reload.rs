@@ -44,7 +44,7 @@ async fn a_taken_port_is_told_and_tried_again() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let mut build = Build::new();
-    let plain: Listener = build.0.listeners[PLAIN].clone();
+    let plain: Listener = build.0.listeners.get(PLAIN).unwrap().clone();
     build.0.listeners.insert("shop/web/taken".into(), Listener { name: "taken".into(), port, ..plain });
     let rig = Rig::start(&build).await;
     let answer = rig.answer("1").await;

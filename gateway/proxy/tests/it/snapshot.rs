@@ -108,7 +108,7 @@ pub(crate) fn certificate_with_uri(names: &[&str], uri: &str) -> Certificate {
     params.subject_alt_names.push(rcgen::SanType::URI(uri.try_into().unwrap()));
     let made = params.self_signed(&key).unwrap();
     let (chain, key) = (made.pem(), key.serialize_pem());
-    Certificate { chain, key, names, serial: "01".into(), not_after: i64::MAX }
+    Certificate { chain, key, names, serial: "01".into(), not_before: 0, not_after: i64::MAX }
 }
 
 /// A self-signed certificate for `names`, with its PEM for clients' roots.
@@ -120,6 +120,7 @@ pub(crate) fn certificate(names: &[&str]) -> Certificate {
         key: made.signing_key.serialize_pem(),
         names,
         serial: "01".into(),
+        not_before: 0,
         not_after: i64::MAX,
     }
 }

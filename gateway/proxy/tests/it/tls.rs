@@ -320,7 +320,7 @@ async fn listeners_of_one_port_are_told_apart_by_host() {
     let (_, upstream) = Upstream::start().await;
     let (exact, wild) = (certificate(&["a.example"]), certificate(&["*.b.example", "*.x.b.example"]));
     let mut build = Build::new();
-    let plain: Listener = build.0.listeners[PLAIN].clone();
+    let plain: Listener = build.0.listeners.get(PLAIN).unwrap().clone();
     for (key, hostname, certificate) in [("exact", "a.example", &exact), ("wild", "*.b.example", &wild)] {
         build.0.certificates.insert(key.into(), certificate.clone());
         let tls = Some(ListenerTls { certificates: vec![key.into()], callers: None });

@@ -1,7 +1,5 @@
 //! Quotas through real leases, and usage that waits for a service which is away.
 
-use std::collections::BTreeMap;
-
 use gateway_quota::{Limit, Mode, Period, Unit, WindowSpec};
 use gateway_snapshot::{BackendProtocol, Dimension, QuotaPolicy};
 
@@ -27,7 +25,7 @@ async fn rig(limit: &Limit) -> Rig {
         rule.quotas = vec!["shop/daily".into()];
     });
     let policy = QuotaPolicy { limits: vec![limit.clone()], by: Dimension::All };
-    build.0.quota_policies = BTreeMap::from([("shop/daily".to_owned(), policy)]);
+    build.0.quota_policies.insert("shop/daily".to_owned(), policy);
     let rig = Rig::start(&build).await;
     rig.service.limits(vec![limit.clone()]);
     rig
@@ -69,7 +67,7 @@ async fn enforced_recorded_and_settled_are_one_number() {
         rule.quotas = vec!["shop/daily".into()];
     });
     let policy = QuotaPolicy { limits: vec![limit.clone()], by: Dimension::Header("x-who".into()) };
-    build.0.quota_policies = BTreeMap::from([("shop/daily".to_owned(), policy)]);
+    build.0.quota_policies.insert("shop/daily".to_owned(), policy);
     let mut rig = Rig::start(&build).await;
     rig.service.limits(vec![limit]);
     let url = rig.url("/").await;

@@ -1,7 +1,5 @@
 //! The law of differences, over generated snapshots.
 
-use std::collections::BTreeMap;
-
 use proptest::collection::btree_map;
 use proptest::prelude::*;
 
@@ -73,8 +71,8 @@ fn subscription() -> impl Strategy<Value = Subscription> {
     })
 }
 
-fn map<V: std::fmt::Debug>(value: impl Strategy<Value = V>) -> impl Strategy<Value = BTreeMap<Key, V>> {
-    btree_map(key(), value, 0..5)
+fn map<V: std::fmt::Debug + Clone>(value: impl Strategy<Value = V>) -> impl Strategy<Value = Entries<V>> {
+    btree_map(key(), value, 0..5).prop_map(|map| map.into_iter().collect())
 }
 
 fn policies() -> impl Strategy<Value = Snapshot> {

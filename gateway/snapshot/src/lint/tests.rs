@@ -1,6 +1,7 @@
 //! A sound snapshot has no finding; each way to break it has its own.
 
 use super::*;
+use crate::Entries;
 use crate::{
     Attachment, Backend, BackendChoice, BackendProtocol, CallerCertificateMode, CallerCertificates,
     Certificate, Listener, ListenerTls, Match, Mirror, PathMatch, Plan, RateLimitPolicy, Retry, Subscription,
@@ -13,7 +14,7 @@ fn sound() -> Snapshot {
     snapshot.backends.insert("shop/orders".into(), backend);
     snapshot.certificates.insert(
         "shop/tls".into(),
-        Certificate { chain: "x".into(), key: "x".into(), names: vec![], serial: "1".into(), not_after: 0 },
+        Certificate { chain: "x".into(), key: "x".into(), names: vec![], serial: "1".into(), not_before: 0, not_after: 0 },
     );
     snapshot.listeners.insert(
         "shop/web/https".into(),
@@ -74,7 +75,7 @@ fn each_broken_invariant_is_found_by_name() {
     let table: [(Break, &str); 17] = [
         (|s| s.format = 7, "snapshot: format is 7"),
         (|s| s.settings.max_headers = 0, "settings: max_headers is 0"),
-        (|s| s.certificates.clear(), "listener shop/web/https: certificate shop/tls is missing"),
+        (|s| s.certificates = Entries::default(), "listener shop/web/https: certificate shop/tls is missing"),
         (
             |s| listener(s).client_certificate = Some("shop/none".into()),
             "listener shop/web/https: certificate shop/none is missing",
@@ -90,8 +91,8 @@ fn each_broken_invariant_is_found_by_name() {
         ),
         (|s| s.certificates.get_mut("shop/tls").unwrap().key.clear(), "certificate shop/tls: chain or key"),
         (|s| s.listeners.get_mut("shop/web/https").unwrap().tls = None, "protocol and tls do not agree"),
-        (|s| s.listeners.clear(), "route httproute/shop/orders: listener shop/web/https is missing"),
-        (|s| s.backends.clear(), "route httproute/shop/orders rule 0: backend shop/orders is missing"),
+        (|s| s.listeners = Entries::default(), "route httproute/shop/orders: listener shop/web/https is missing"),
+        (|s| s.backends = Entries::default(), "route httproute/shop/orders rule 0: backend shop/orders is missing"),
         (|s| rule(s).matches.clear(), "rule 0: no match"),
         (|s| rule(s).auth = Some("shop/keys".into()), "auth policy shop/keys is missing"),
         (|s| rule(s).rate_limits = vec!["shop/r".into()], "rate limit policy shop/r is missing"),

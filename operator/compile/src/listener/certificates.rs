@@ -17,10 +17,24 @@ use crate::world::World;
 /// Certificates that were asked for so far, good or not.
 #[derive(Debug, Default)]
 pub(crate) struct Certificates {
-    read: BTreeMap<ObjectName, Result<Certificate, String>>,
+    read: BTreeMap<ObjectName, Read>,
+    /// Those of the compilation before: what has not changed need not be checked again.
+    before: BTreeMap<ObjectName, Read>,
+}
+
+#[derive(Debug)]
+struct Read {
+    /// Of the Secret.
+    revision: u64,
+    found: Result<Certificate, String>,
 }
 
 impl Certificates {
+    /// For the next compilation.
+    pub(crate) fn again(self) -> Self {
+        Self { read: BTreeMap::new(), before: self.read }
+    }
+
     /// The key of the certificate that a listener (in a Gateway or ListenerSet, `kind`) refers to.
     pub(crate) fn resolve(
         &mut self,
@@ -42,25 +56,23 @@ impl Certificates {
             .grants
             .check(from, to, &reference.name)
             .map_err(|message| Problem::at(Reason::RefNotPermitted, field, message))?;
+        let problem =
+            |what: &str| Problem::at(Reason::InvalidCertificateRef, field, format!("Secret {name} {what}"));
+        let Some(secret) = world.resources.secrets.get(&name) else {
+            return Err(problem("does not exist; create it or correct the name"));
+        };
         let read = self.read.entry(name.clone()).or_insert_with(|| {
-            let secret = world.resources.secrets.get(&name);
-            secret.map_or_else(
-                || Err("does not exist; create it or correct the name".into()),
-                |secret| read(secret),
-            )
+            let revision = secret.revision();
+            let known = self.before.remove(&name).filter(|known| known.revision == revision);
+            known.unwrap_or_else(|| Read { revision, found: read(secret) })
         });
-        match read {
-            Ok(_) => Ok(name.to_string()),
-            Err(what) => {
-                Err(Problem::at(Reason::InvalidCertificateRef, field, format!("Secret {name} {what}")))
-            }
-        }
+        read.found.as_ref().map(|_| name.to_string()).map_err(|what| problem(what))
     }
 
     /// A certificate that [`Self::resolve`] has found.
     pub(crate) fn get(&self, key: &str) -> Option<&Certificate> {
         let (namespace, name) = key.split_once('/')?;
-        self.read.get(&ObjectName::new(namespace, name))?.as_ref().ok()
+        self.read.get(&ObjectName::new(namespace, name))?.found.as_ref().ok()
     }
 }
 

@@ -67,8 +67,8 @@ impl Gateways {
 }
 
 /// Compiles every Gateway whose class is ours.
-pub(crate) fn gateways(world: &World<'_>, classes: &Classes) -> Gateways {
-    let mut all = Gateways::default();
+pub(crate) fn gateways(world: &World<'_>, classes: &Classes, certificates: Certificates) -> Gateways {
+    let mut all = Gateways { certificates, ..Gateways::default() };
     let mut sorted: Vec<_> = world.resources.gateways.iter().collect();
     sorted.sort_by_key(|(_, gateway)| order::age(&gateway.metadata));
     let mut units: Vec<Vec<CompiledListener>> = Vec::new();
@@ -208,7 +208,7 @@ fn sets_of<'a>(world: &World<'a>, gateway: &ObjectName) -> Vec<(&'a ObjectName, 
                 && parent.name == gateway.name
                 && parent.namespace.as_deref().unwrap_or(&name.namespace) == gateway.namespace
         })
-        .map(|(name, set)| (name, &set.value))
+        .map(|(name, set)| (name, &**set))
         .collect();
     sets.sort_by_key(|(_, set)| order::age(&set.metadata));
     sets

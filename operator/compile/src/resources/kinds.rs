@@ -36,7 +36,7 @@ macro_rules! kinds {
                 match kind {
                     $($kind => {
                         let value = serde_json::from_value::<$type>(value)?;
-                        self.$field.insert(name, Object { origin, value });
+                        self.$field.insert(name, Object::new(origin, value));
                     })+
                     _ => unreachable!("every definition is in the table of kinds, a test says"),
                 }
@@ -50,7 +50,7 @@ macro_rules! kinds {
             pub fn put(&mut self, kind: &str, name: &ObjectName, value: Value) -> Result<bool, serde_json::Error> {
                 match kind {
                     $($kind => {
-                        let object = Object { origin: Origin::default(), value: serde_json::from_value::<$type>(value)? };
+                        let object = Object::new(Origin::default(), serde_json::from_value::<$type>(value)?);
                         if self.$field.get(name) == Some(&object) {
                             return Ok(false);
                         }
@@ -85,6 +85,16 @@ macro_rules! kinds {
             /// Number of objects of all kinds.
             pub fn len(&self) -> usize {
                 0 $(+ self.$field.len())+
+            }
+
+            /// Name and revision of every object of the kinds that are not left out.
+            pub(crate) fn revisions<'a>(&'a self, left_out: &[&str]) -> impl Iterator<Item = (&'a ObjectName, u64)> {
+                std::iter::empty()$(.chain(
+                    self.$field
+                        .iter()
+                        .filter(|_| !left_out.contains(&$kind))
+                        .map(|(name, object)| (name, object.revision())),
+                ))+
             }
 
             /// Where every object was written: kind, name, place.
@@ -159,9 +169,9 @@ impl Resources {
 
     /// Merges the texts of Secrets into their data, as an API server does when it stores them.
     pub(super) fn merge_string_data(secret: &mut Object<Secret>) {
-        let texts: BTreeMap<String, String> = secret.value.string_data.take().unwrap_or_default();
+        let texts: BTreeMap<String, String> = secret.string_data.take().unwrap_or_default();
         if !texts.is_empty() {
-            let data = secret.value.data.get_or_insert_default();
+            let data = secret.data.get_or_insert_default();
             data.extend(texts.into_iter().map(|(key, text)| (key, ByteString(text.into_bytes()))));
         }
     }

@@ -23,7 +23,8 @@ mod validate;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use kinds::Resources;
@@ -73,12 +74,30 @@ impl fmt::Display for ObjectName {
 }
 
 /// An object with the place where it was written. Its `metadata.namespace` is filled in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Object<T> {
     /// Where it was written.
     pub origin: Origin,
-    /// The object.
-    pub value: T,
+    value: T,
+    revision: u64,
+}
+
+impl<T> Object<T> {
+    /// An object written at `origin`.
+    pub fn new(origin: Origin, value: T) -> Self {
+        Self { origin, value, revision: revision() }
+    }
+
+    /// Names this content: copies share it until they are changed. Equal contents may have different ones.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
+    }
+}
+
+/// One that no object of this process has had.
+fn revision() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl<T> Deref for Object<T> {
@@ -86,6 +105,19 @@ impl<T> Deref for Object<T> {
 
     fn deref(&self) -> &T {
         &self.value
+    }
+}
+
+impl<T> DerefMut for Object<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.revision = revision();
+        &mut self.value
+    }
+}
+
+impl<T: PartialEq> PartialEq for Object<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.origin == other.origin && self.value == other.value
     }
 }
 

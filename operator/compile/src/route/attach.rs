@@ -14,7 +14,7 @@ use crate::status::ParentRef;
 use crate::world::World;
 
 /// What became of one `parentRef`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ParentOutcome {
     pub(crate) parent: ParentRef,
     /// Why no listener of it takes the route.

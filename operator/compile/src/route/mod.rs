@@ -34,7 +34,7 @@ use crate::status::{Condition, ParentStatus, Status, Truth};
 use crate::world::World;
 
 /// A route, compiled but for its policies.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CompiledRoute {
     pub(crate) kind: RouteKind,
     pub(crate) name: ObjectName,

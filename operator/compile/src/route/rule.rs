@@ -50,7 +50,7 @@ pub(crate) struct RuleContext<'a, 'w> {
 }
 
 /// What the rules of a route refer to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Found {
     /// Backends to build, by their key.
     pub(crate) targets: BTreeMap<Key, Target>,
@@ -63,7 +63,7 @@ pub(crate) struct Found {
 }
 
 /// A rule and the policies that its extension filters name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CheckedRule {
     pub(crate) rule: Rule,
     pub(crate) extensions: Vec<(PolicyKind, Key)>,

@@ -70,7 +70,7 @@ macro_rules! kinds {
         pub(crate) fn objects(resources: &Resources) -> Vec<(&'static str, ObjectName, Value)> {
             let mut all = Vec::new();
             $(for (name, object) in &resources.$field {
-                all.push(($kind, name.clone(), serde_json::to_value(&object.value).unwrap()));
+                all.push(($kind, name.clone(), serde_json::to_value(&**object).unwrap()));
             })+
             all
         }
@@ -87,7 +87,7 @@ macro_rules! kinds {
             }
             match kind {
                 $($kind => serde_json::from_value(raw).is_ok_and(|value| {
-                    resources.$field.insert(name.clone(), Object { origin, value });
+                    resources.$field.insert(name.clone(), Object::new(origin, value));
                     true
                 }),)+
                 _ => false,

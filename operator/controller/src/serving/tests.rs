@@ -1,5 +1,8 @@
 use std::sync::Arc;
 
+use gateway_snapshot::Snapshot;
+use operator_compile::ListenerStatus;
+
 use super::*;
 use crate::watch::Change;
 
@@ -45,12 +48,12 @@ fn world(ingress: &Value, pods: &[(&str, bool)]) -> World {
 }
 
 fn serving(pods: &[(&str, Option<i64>)]) -> BTreeMap<String, Serves> {
-    let one = |generation: &Option<i64>| Serves { generation: *generation, complaints: vec![] };
+    let one = |generation: &Option<i64>| Serves { generation: *generation, ..Serves::default() };
     pods.iter().map(|(pod, generation)| ((*pod).to_owned(), one(generation))).collect()
 }
 
 fn judge(world: &World, serving: &BTreeMap<String, Serves>, trouble: Option<&str>) -> Verdict {
-    verdict(world, &fleet(), &Ready::new(world), serving, trouble)
+    verdict(world, &fleet(), &Ready::new(world), serving, (trouble, Timestamp::UNIX_EPOCH))
 }
 
 fn said(condition: &Condition) -> (Truth, Reason, &str) {
@@ -108,6 +111,53 @@ fn an_operator_that_has_just_started_takes_nothing_back_that_was_true() {
         ..Status::default()
     };
     let live = json!({"conditions": [{"type": "Programmed", "status": "True", "observedGeneration": 3}]});
-    let truth = |generation| answered(&status(generation), &verdict, &live).conditions[0].status;
+    let truth = |generation| answered(&status(generation), "shop/web", &verdict, &live).conditions[0].status;
     assert_eq!((truth(3), truth(4)), (Truth::True, Truth::Unknown));
+}
+
+#[test]
+fn a_listener_says_which_certificate_it_serves_and_an_alarm_is_told_once() {
+    let world = world(&json!([{"ip": "192.0.2.1"}]), &[("a", true), ("b", true)]);
+    let snapshot: Snapshot = serde_json::from_value(json!({
+        "format": 1, "version": "x", "settings": {},
+        "listeners": {"shop/web/https": {
+            "gateway": "shop/web", "name": "https", "port": 443, "protocol": "https", "hostname": null,
+            "tls": {"certificates": ["shop/tls"]},
+        }},
+        "certificates": {"shop/tls": {
+            "chain": "", "key": "", "names": [], "serial": "0a", "not_before": 0, "not_after": 100,
+        }},
+        "routes": {}, "backends": {}, "auth_policies": {}, "rate_limit_policies": {}, "quota_policies": {},
+        "products": {}, "plans": {}, "consumers": {}, "subscriptions": {},
+    }))
+    .unwrap();
+    let hash = Some(snapshot.certificates.hash());
+    let fleet = Fleet { snapshot: Arc::new(snapshot), ..fleet() };
+    let mut serves = serving(&[("a", Some(3)), ("b", Some(3))]);
+    serves.get_mut("a").unwrap().certificates = hash;
+    let open = Condition { message: String::new(), ..programmed(Truth::Unknown, Reason::Pending, "") };
+    let listener = ListenerStatus {
+        name: "https".to_owned(),
+        supported_kinds: vec![],
+        attached_routes: 0,
+        conditions: vec![open],
+    };
+    let status = Status { generation: Some(3), listeners: vec![listener], ..Status::default() };
+    let at = |second| {
+        let now = Timestamp::from_second(second).unwrap();
+        verdict(&world, &fleet, &Ready::new(&world), &serves, (None, now))
+    };
+    let said = |second, live: &Value| {
+        let verdict = at(second);
+        let message = answered(&status, "shop/web", &verdict, live).listeners[0].conditions[0].message.clone();
+        (message, verdict.alarms(&status, "shop/web", live).len())
+    };
+    let served = "served by 2 of 2 gateways; certificate shop/tls (serial 0a, not after 1970-01-01T00:01:40Z)";
+    assert_eq!(said(1, &Value::Null), (format!("{served}, served by 1 of 2"), 0));
+    let (message, alarms) = said(90, &Value::Null);
+    assert_eq!(message, format!("{served} ends soon and has not been renewed, served by 1 of 2"));
+    assert_eq!(alarms, 1);
+    let live = json!({"listeners": [{"name": "https", "conditions": [{"type": "Programmed", "message": message}]}]});
+    assert_eq!(said(91, &live), (message, 0), "it has been told");
+    assert_eq!(said(101, &live).1, 1, "that it has expired is news");
 }

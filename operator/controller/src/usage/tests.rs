@@ -91,11 +91,11 @@ fn each_threshold_is_told_once_per_window() {
         crossings.into_iter().map(|crossing| crossing.reason).collect::<Vec<_>>()
     };
     let live = |used| written(&usage(&[("requests", used)], "2026-11-05T10:00:00Z"), &Value::Null);
-    assert_eq!(told(499, &Value::Null), []);
-    assert_eq!(told(500, &Value::Null), [ConditionType::QuotaNearLimit]);
-    assert_eq!(told(799, &live(500)), [], "told when the status was written");
-    assert_eq!(told(1000, &live(500)), [ConditionType::QuotaExceeded], "of two at once the higher");
+    assert!(told(499, &Value::Null).is_empty());
+    assert_eq!(told(500, &Value::Null), ["QuotaNearLimit"]);
+    assert!(told(799, &live(500)).is_empty(), "told when the status was written");
+    assert_eq!(told(1000, &live(500)), ["QuotaExceeded"], "of two at once the higher");
     let mut last_month = live(1000);
     last_month["usage"][0]["windowStart"] = "2026-10-01T00:00:00Z".into();
-    assert_eq!(told(500, &last_month), [ConditionType::QuotaNearLimit], "a new window begins anew");
+    assert_eq!(told(500, &last_month), ["QuotaNearLimit"], "a new window begins anew");
 }
