@@ -81,6 +81,8 @@ class Gateway:
                 raise SystemExit(f"/{name} answers {seen}, neither {before} nor {to}")
             if time.monotonic() > end:
                 raise SystemExit(f"/{name} still answers {seen} after {PATIENCE} s")
+            # Without this, asking would take the processors from those who are to answer.
+            time.sleep(0.001)
         return time.monotonic()
 
 

@@ -4,8 +4,8 @@
 #
 #   tests/bench/propagation.sh [ROUTES [CHANGES]]     by default 5000 and 200; PROFILE: the cargo profile of the images
 #
-# The node must run (make cluster). Answers are redirects that the gateways give by themselves, asked for without a pause
-# over one kept connection to each of two gateways. No answer in between may be anything but the one before or after.
+# The node must run (make cluster). Answers are redirects that the gateways give by themselves, asked for every
+# millisecond over one kept connection to each of two gateways. No answer in between may be anything but the one before or after.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../cluster/lib.sh"
 cd "$here/../.."

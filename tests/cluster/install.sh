@@ -16,9 +16,16 @@ images/build.sh --profile "$profile" "$folder" >/dev/null
 for image in turnpike turnpike-gateway; do tests/cluster/image.sh "$folder/$image.tar"; done
 
 say "installing the charts"
+# Images of the same name replace nothing in Pods that run.
+before=$(kubectl get deployments,statefulsets -n turnpike-system -o name 2>/dev/null || true)
 export HELM_CACHE_HOME=$folder/helm HELM_CONFIG_HOME=$folder/helm HELM_DATA_HOME=$folder/helm
 helm=$(tests/partners/build.sh helm)/helm
 "$helm" upgrade --install turnpike-crds charts/turnpike-crds \
     --set "gatewayApi=$([ "${CRDS:-all}" = none ] && echo false || echo true)" >/dev/null 2>&1
 "$helm" upgrade --install turnpike charts/turnpike --namespace turnpike-system --create-namespace \
     --set analytics.persistence.enabled=false "${options[@]}" --wait --timeout 180s >/dev/null
+if [ -n "$before" ]; then
+    # shellcheck disable=SC2086 # names of objects
+    kubectl rollout restart -n turnpike-system $before >/dev/null
+    for object in $before; do kubectl rollout status -n turnpike-system "$object" --timeout=120s >/dev/null; done
+fi

@@ -36,15 +36,9 @@ pub(crate) struct Config {
 
 /// Reads a candidate; the version is what can be told of it even when it is refused.
 pub(crate) fn read(candidate: Candidate) -> Result<Arc<Snapshot>, (String, Vec<String>)> {
-    let snapshot = match candidate {
-        Candidate::Snapshot(snapshot) => snapshot,
-        Candidate::Json(bytes) => Arc::new(parse(&bytes)?),
-    };
-    let findings = gateway_snapshot::lint(&snapshot);
-    if findings.is_empty() {
-        Ok(snapshot)
-    } else {
-        Err((snapshot.version.clone(), findings.iter().map(ToString::to_string).collect()))
+    match candidate {
+        Candidate::Snapshot(snapshot) => Ok(snapshot),
+        Candidate::Json(bytes) => Ok(Arc::new(parse(&bytes)?)),
     }
 }
 
@@ -70,17 +64,17 @@ impl Config {
         port_map: &BTreeMap<u16, u16>,
         intern: &Interner,
     ) -> Result<(Self, BTreeMap<PortId, Wanted>), Vec<String>> {
-        let mut errors = Vec::new();
-        let ports = ports(snapshot, port_map).map_err(|problems| errors.extend(problems));
+        // What is not sound in itself is not looked at any further.
         let prepared =
             Prepared::new(snapshot, previous.map(|previous| &*previous.prepared), &mut |name| intern(name))
-                .map_err(|findings| errors.extend(findings.iter().map(ToString::to_string)));
+                .map_err(|findings| findings.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let mut errors = Vec::new();
+        let ports = ports(snapshot, port_map).map_err(|problems| errors.extend(problems));
         let backends = snapshot.backends.iter().map(|(key, backend)| (key.as_str(), backend));
         let upstreams = Upstreams::new(backends, previous.map(|previous| &previous.upstreams), intern)
             .map_err(|problems| errors.extend(problems.iter().map(ToString::to_string)));
         let client_certificates = client_certificates(snapshot).map_err(|problems| errors.extend(problems));
-        let (Ok(ports), Ok(prepared), Ok(upstreams), Ok(client_certificates)) =
-            (ports, prepared, upstreams, client_certificates)
+        let (Ok(ports), Ok(upstreams), Ok(client_certificates)) = (ports, upstreams, client_certificates)
         else {
             return Err(errors);
         };

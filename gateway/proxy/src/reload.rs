@@ -1,4 +1,4 @@
-//! From candidates to what is served: read, check, prepare, swap, bind, keep, answer.
+//! From candidates to what is served: read, check, prepare, swap, bind, answer, keep.
 //!
 //! In: a source of snapshots, and the last good one on disk. Out: one atomic change for each good candidate; a
 //! bad one changes nothing and is answered with its reasons. Ports that could not be bound are tried again.
@@ -10,6 +10,7 @@ use std::time::Duration;
 use gateway_quota::LimitId;
 use gateway_snapshot::Snapshot;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
@@ -22,6 +23,9 @@ use crate::upstream::Interner;
 
 /// Between two attempts to bind what could not be bound.
 const BIND_AGAIN: Duration = Duration::from_secs(2);
+
+/// Between two snapshots that are kept for the next start: whoever gives them has the newest.
+const BETWEEN_KEPT: Duration = Duration::from_secs(1);
 
 /// Makes snapshots serve.
 pub(crate) struct Reload {
@@ -51,20 +55,24 @@ impl Reload {
 
     /// Serves what `source` gives until `stop`; then accepts no more connections.
     pub(crate) async fn run(mut self, mut source: impl Source, stop: CancellationToken) {
+        let mut unkept: Option<Arc<Snapshot>> = None;
+        let mut keep_at = Instant::now();
         loop {
             let unbound = !self.unbound.is_empty();
             tokio::select! {
-                () = stop.cancelled() => return self.ports.stop(),
+                () = stop.cancelled() => {
+                    self.ports.stop();
+                    return unkept.iter().for_each(|snapshot| self.keep(snapshot));
+                }
                 candidate = source.next() => {
-                    // Work for the processor and the disk, in proportion to the snapshot: not on a thread that serves.
-                    let answer = tokio::task::block_in_place(|| {
-                        let (answer, served) = self.candidate(candidate);
-                        if let Some(served) = served {
-                            self.keep(&served);
-                        }
-                        answer
-                    });
+                    // Work for the processor, in proportion to the snapshot: not on a thread that serves.
+                    let (answer, served) = tokio::task::block_in_place(|| self.candidate(candidate));
                     source.answer(&answer).await;
+                    unkept = served.or(unkept);
+                }
+                () = tokio::time::sleep_until(keep_at), if unkept.is_some() => {
+                    tokio::task::block_in_place(|| unkept.take().iter().for_each(|snapshot| self.keep(snapshot)));
+                    keep_at = Instant::now() + BETWEEN_KEPT;
                 }
                 () = tokio::time::sleep(BIND_AGAIN), if unbound => {
                     if let Some(answer) = self.bind_again() {
@@ -95,6 +103,8 @@ impl Reload {
         self.shared.serve(config);
         self.shared.leases.retain(|key| limits.contains(&key.limit));
         self.shared.metrics.snapshots_accepted.inc();
+        let before = self.served.take().unwrap_or_default();
+        self.shared.metrics.certificates(&before.certificates, &snapshot.certificates);
         self.unbound = self.ports.reconcile(ports);
         self.served = Some(Snapshot {
             version: version.clone(),

@@ -222,26 +222,25 @@ fn catalog(derived: &Derived<'_, '_>) -> Catalog {
 impl Derived<'_, '_> {
     /// Accepted routes by the key of the listener that they are attached to.
     pub(crate) fn attached(&self) -> BTreeMap<Key, u32> {
-        let mut counts = BTreeMap::new();
+        let mut counts: BTreeMap<usize, u32> = BTreeMap::new();
         for route in self.routes.iter().filter(|route| route.refused.is_none()) {
             let listeners: BTreeSet<usize> =
                 route.parents.iter().flat_map(|parent| &parent.listeners).map(|(index, _)| *index).collect();
             for index in listeners {
-                *counts.entry(self.gateways.listeners[index].key()).or_default() += 1;
+                *counts.entry(index).or_default() += 1;
             }
         }
-        counts
+        counts.into_iter().map(|(index, count)| (self.gateways.listeners[index].key(), count)).collect()
     }
 
     /// Gateways through which each backend is reached, by kind and name of the backend object.
-    pub(crate) fn gateways_of_backends(&self) -> BTreeMap<(&'static str, ObjectName), BTreeSet<ObjectName>> {
-        let mut reached: BTreeMap<(&'static str, ObjectName), BTreeSet<ObjectName>> = BTreeMap::new();
+    pub(crate) fn gateways_of_backends(&self) -> BTreeMap<&(&'static str, ObjectName), BTreeSet<&ObjectName>> {
+        let mut reached: BTreeMap<&(&'static str, ObjectName), BTreeSet<&ObjectName>> = BTreeMap::new();
         for route in &self.routes {
-            let listeners = route.parents.iter().flat_map(|parent| &parent.listeners);
-            let gateways: BTreeSet<ObjectName> =
-                listeners.map(|(index, _)| self.gateways.listeners[*index].gateway.clone()).collect();
             for target in &route.found.objects {
-                reached.entry(target.clone()).or_default().extend(gateways.iter().cloned());
+                let listeners = route.parents.iter().flat_map(|parent| &parent.listeners);
+                let gateways = listeners.map(|(index, _)| &self.gateways.listeners[*index].gateway);
+                reached.entry(target).or_default().extend(gateways);
             }
         }
         reached

@@ -1,11 +1,12 @@
 //! Statuses and warnings as lines for people, each with file and line of the object.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crds::conditions::{ConditionType, Reason};
 
 use crate::object::ObjectRef;
-use crate::resources::{Diagnostic, Origin, Resources, Severity};
+use crate::resources::{Diagnostic, Resources, Severity};
 use crate::status::{Condition, Status, Truth};
 
 /// Something worth saying that is no condition.
@@ -18,16 +19,11 @@ pub(crate) struct Warning {
 /// Bad conditions as errors, and the warnings; sorted by object.
 pub(crate) fn collect(
     resources: &Resources,
-    statuses: &BTreeMap<ObjectRef, Status>,
+    statuses: &BTreeMap<ObjectRef, Arc<Status>>,
     warnings: &[Warning],
 ) -> Vec<Diagnostic> {
-    let origins: BTreeMap<ObjectRef, &Origin> = resources
-        .origins()
-        .into_iter()
-        .map(|(kind, name, origin)| (ObjectRef::new(kind, name), origin))
-        .collect();
     let line = |object: &ObjectRef, severity, problem| {
-        let origin = origins.get(object).copied().cloned().unwrap_or_default();
+        let origin = resources.origin(object.kind, &object.name).cloned().unwrap_or_default();
         Diagnostic {
             severity,
             file: origin.file,
@@ -81,7 +77,7 @@ fn sentence(part: &str, condition: &Condition) -> String {
 /// One line for each object with a status: what `turnpike up` and `doctor` print when everything is asked for.
 ///
 /// `HTTPRoute shop/orders: Accepted, ResolvedRefs` or `…: not ResolvedRefs (BackendNotFound): …`.
-pub fn render(statuses: &BTreeMap<ObjectRef, Status>) -> Vec<String> {
+pub fn render(statuses: &BTreeMap<ObjectRef, Arc<Status>>) -> Vec<String> {
     let mut lines = Vec::new();
     for (object, status) in statuses {
         let bad: Vec<String> =

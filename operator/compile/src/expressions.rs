@@ -33,8 +33,7 @@ pub(crate) fn bound(routes: &mut [Kept]) {
             "its regular expressions, together with those of older routes, need more than {} MiB; use Exact or PathPrefix, or fewer expressions",
             REGEX_TOTAL_LIMIT / (1024 * 1024)
         );
-        let refused = Some(Problem { reason: Reason::UnsupportedValue, message });
-        let route = CompiledRoute { refused, ..(*routes[index].0).clone() };
+        let route = routes[index].0.refused(Problem { reason: Reason::UnsupportedValue, message });
         routes[index] = (Arc::new(route), Arc::default());
     }
 }

@@ -41,6 +41,7 @@ mod warnings;
 mod world;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use children::{ADMIN_PORT, Child, UNPRIVILEGED};
 pub use diagnostic::render;
@@ -61,7 +62,7 @@ pub struct Compiled {
     /// For analytics; of the same version.
     pub catalog: Catalog,
     /// For the authors of the resources: one for each object that is ours.
-    pub statuses: BTreeMap<ObjectRef, Status>,
+    pub statuses: BTreeMap<ObjectRef, Arc<Status>>,
     /// Bad news from the statuses and warnings besides, with file and line, in the order of the objects.
     pub diagnostics: Vec<Diagnostic>,
 }

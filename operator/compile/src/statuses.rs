@@ -1,6 +1,7 @@
 //! A status for every object that is ours.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crds::conditions::{ConditionType, Reason};
 use crds::gateway_api;
@@ -19,21 +20,21 @@ use crate::resources::{ObjectName, Objects};
 use crate::route::mock;
 use crate::status::{Condition, ParentRef, ParentStatus, Status, Truth};
 
-type Statuses = BTreeMap<ObjectRef, Status>;
+type Statuses = BTreeMap<ObjectRef, Arc<Status>>;
 
 /// All statuses.
 pub(crate) fn all(derived: &Derived<'_, '_>) -> Statuses {
     let mut out = Statuses::new();
     gateways(derived, &mut out);
     for route in &derived.routes {
-        if let Some(status) = route.status() {
-            out.insert(Derived::object_of(route), status);
+        if let Some(status) = &route.status {
+            out.insert(Derived::object_of(route), Arc::clone(status));
         }
     }
     ours(derived, &mut out);
     policies(derived, &mut out);
     for (name, status) in &derived.telemetry.statuses {
-        out.insert(ObjectRef::new("XTelemetryPolicy", name), status.clone());
+        out.insert(ObjectRef::new("XTelemetryPolicy", name), status.clone().into());
     }
     backends(derived, &mut out);
     out
@@ -42,7 +43,7 @@ pub(crate) fn all(derived: &Derived<'_, '_>) -> Statuses {
 /// Adds what is worth saying to the conditions by which the objects are accepted.
 pub(crate) fn tell(statuses: &mut Statuses, notes: &[Warning]) {
     for note in notes {
-        let Some(status) = statuses.get_mut(&note.object) else { continue };
+        let Some(status) = statuses.get_mut(&note.object).map(Arc::make_mut) else { continue };
         let parents = status.parents.iter_mut().chain(&mut status.ancestors);
         let conditions =
             status.conditions.iter_mut().chain(parents.flat_map(|parent| &mut parent.conditions));
@@ -60,20 +61,20 @@ fn gateways(derived: &Derived<'_, '_>, out: &mut Statuses) {
         let name = ObjectName::new("", name);
         let generation = resources.gateway_classes.get(&name).and_then(|class| class.metadata.generation);
         let accepted = Condition::accepted_unless(class.as_ref().err());
-        out.insert(ObjectRef::new("GatewayClass", &name), Status::of(generation, vec![accepted]));
+        out.insert(ObjectRef::new("GatewayClass", &name), Status::of(generation, vec![accepted]).into());
     }
     let attached = derived.attached();
     for gateway in &derived.gateways.list {
         let generation =
             resources.gateways.get(&gateway.name).and_then(|gateway| gateway.metadata.generation);
         let status = status(&derived.gateways, gateway, generation, &attached);
-        out.insert(ObjectRef::new("Gateway", &gateway.name), status);
+        out.insert(ObjectRef::new("Gateway", &gateway.name), status.into());
     }
     for (name, problem) in &derived.gateways.sets {
         let generation = resources.listener_sets.get(name).and_then(|set| set.metadata.generation);
         let listeners: Vec<_> = derived.gateways.of(None, Some(name)).collect();
         let status = listener_set_status(&listeners, problem.as_ref(), generation, &attached);
-        out.insert(ObjectRef::new("ListenerSet", name), status);
+        out.insert(ObjectRef::new("ListenerSet", name), status.into());
     }
 }
 
@@ -84,19 +85,19 @@ fn ours(derived: &Derived<'_, '_>, out: &mut Statuses) {
         let accepted = Condition::accepted_unless(fleet::settings(&fleet.spec).err().as_ref());
         out.insert(
             ObjectRef::new("GatewayFleet", name),
-            Status::of(fleet.metadata.generation, vec![accepted]),
+            Status::of(fleet.metadata.generation, vec![accepted]).into(),
         );
     }
     for (name, policy) in &resources.transform_policies {
         let problem = mock(policy).err().map(|message| Problem { reason: Reason::Invalid, message });
         let status =
             Status::of(policy.metadata.generation, vec![Condition::accepted_unless(problem.as_ref())]);
-        out.insert(ObjectRef::new("TransformPolicy", name), status);
+        out.insert(ObjectRef::new("TransformPolicy", name), status.into());
     }
     for (name, plan) in &resources.plans {
         let problem = derived.plans.get(&name.to_string()).and_then(|plan| plan.as_ref().err());
         let status = Status::of(plan.metadata.generation, vec![Condition::accepted_unless(problem)]);
-        out.insert(ObjectRef::new("Plan", name), status);
+        out.insert(ObjectRef::new("Plan", name), status.into());
     }
     conditions(
         out,
@@ -117,7 +118,7 @@ fn ours(derived: &Derived<'_, '_>, out: &mut Statuses) {
         let ancestors =
             vec![ParentStatus { parent: itself("AlertPolicy", name), conditions: alert.conditions.clone() }];
         let status = Status { generation: policy.metadata.generation, ancestors, ..Status::default() };
-        out.insert(ObjectRef::new("AlertPolicy", name), status);
+        out.insert(ObjectRef::new("AlertPolicy", name), status.into());
     }
 }
 
@@ -130,7 +131,7 @@ fn conditions<T>(
 ) {
     for (name, object) in objects {
         if let Some(conditions) = found(&name.to_string()) {
-            out.insert(ObjectRef::new(kind, name), Status::of(generation(object), conditions));
+            out.insert(ObjectRef::new(kind, name), Status::of(generation(object), conditions).into());
         }
     }
 }
@@ -163,7 +164,7 @@ fn policies(derived: &Derived<'_, '_>, out: &mut Statuses) {
         }
         let generation = generation(derived, *kind, &name);
         let status = Status { generation, ancestors: targets, ..Status::default() };
-        out.insert(ObjectRef::new(kind.name(), &name), status);
+        out.insert(ObjectRef::new(kind.name(), &name), status.into());
     }
 }
 
@@ -231,7 +232,7 @@ fn backends(derived: &Derived<'_, '_>, out: &mut Statuses) {
     let resources = derived.world.resources;
     let reached = derived.gateways_of_backends();
     let none = BTreeSet::new();
-    let through = |gateways: &BTreeSet<ObjectName>, conditions: &[Condition]| -> Vec<ParentStatus> {
+    let through = |gateways: &BTreeSet<&ObjectName>, conditions: &[Condition]| -> Vec<ParentStatus> {
         gateways
             .iter()
             .map(|gateway| ParentStatus { parent: gateway_ref(gateway), conditions: conditions.to_vec() })
@@ -243,25 +244,25 @@ fn backends(derived: &Derived<'_, '_>, out: &mut Statuses) {
         let ancestors = through(gateways, &[Condition::accepted_unless(problem.as_ref())]);
         if !ancestors.is_empty() {
             let status = Status { generation: backend.metadata.generation, ancestors, ..Status::default() };
-            out.insert(ObjectRef::new("XBackend", name), status);
+            out.insert(ObjectRef::new("XBackend", name), status.into());
         }
     }
     for (name, policy) in &resources.backend_tls_policies {
         let Some(outcome) = derived.world.backend_tls.outcomes.get(&order::key(&policy.metadata)) else {
             continue;
         };
-        let gateways: BTreeSet<ObjectName> = policy
+        let gateways: BTreeSet<&ObjectName> = policy
             .spec
             .target_refs
             .iter()
             .filter_map(|target| reached.get(&("Service", ObjectName::new(&name.namespace, &target.name))))
             .flatten()
-            .cloned()
+            .copied()
             .collect();
         let ancestors = through(&gateways, outcome);
         if !ancestors.is_empty() {
             let status = Status { generation: policy.metadata.generation, ancestors, ..Status::default() };
-            out.insert(ObjectRef::new("BackendTLSPolicy", name), status);
+            out.insert(ObjectRef::new("BackendTLSPolicy", name), status.into());
         }
     }
 }

@@ -15,9 +15,8 @@ use crate::route::CompiledRoute;
 /// Adds to `out` what the derived state and the snapshot made of it show.
 pub(crate) fn add(derived: &Derived<'_, '_>, snapshot: &Snapshot, out: &mut Vec<Warning>) {
     for route in &derived.routes {
-        let object = Derived::object_of(route);
         let notes = route.foreign.iter().chain(&route.found.notes).cloned().chain(unserved(derived, route));
-        out.extend(notes.map(|message| Warning { object: object.clone(), message }));
+        out.extend(notes.map(|message| Warning { object: Derived::object_of(route), message }));
     }
     let resources = derived.world.resources;
     for (name, gateway) in &resources.gateways {
@@ -49,16 +48,14 @@ pub(crate) fn add(derived: &Derived<'_, '_>, snapshot: &Snapshot, out: &mut Vec<
 
 /// A route may be accepted by listeners that are not valid themselves.
 fn unserved(derived: &Derived<'_, '_>, route: &CompiledRoute) -> Option<String> {
-    let listeners: Vec<&CompiledListener> = route
-        .parents
-        .iter()
-        .flat_map(|parent| &parent.listeners)
-        .map(|(index, _)| &derived.gateways.listeners[*index])
-        .collect();
-    let idle = route.refused.is_none() && !listeners.iter().any(|listener| listener.is_servable());
-    let keys: BTreeSet<String> = listeners.iter().map(|listener| listener.key()).collect();
-    (idle && !keys.is_empty()).then(|| {
-        let keys: Vec<String> = keys.into_iter().collect();
+    let attached = || route.parents.iter().flat_map(|parent| &parent.listeners);
+    let listeners = || attached().map(|(index, _)| &derived.gateways.listeners[*index]);
+    if route.refused.is_some() || listeners().any(CompiledListener::is_servable) {
+        return None;
+    }
+    let keys: BTreeSet<String> = listeners().map(CompiledListener::key).collect();
+    let keys: Vec<String> = keys.into_iter().collect();
+    (!keys.is_empty()).then(|| {
         format!("is not served, because no listener that it is attached to is valid: {}", keys.join(", "))
     })
 }

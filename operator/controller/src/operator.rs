@@ -83,6 +83,7 @@ pub async fn run(
         compiled: Compiled::default(),
         compiler: Compiler::default(),
         pause: FIRST_PAUSE,
+        stale: true,
         leads: leader.leads(),
         usage,
     };
@@ -179,6 +180,8 @@ struct Operator {
     compiler: Compiler,
     /// Before what failed is tried again.
     pause: Duration,
+    /// What all statuses are to be has to be worked out again.
+    stale: bool,
     /// Whether children and statuses are ours to write.
     leads: watch::Receiver<bool>,
     /// How quotas stand, as far as is known.
@@ -198,9 +201,19 @@ impl Operator {
                     None => return,
                 },
                 () = publisher.heard.notified() => {}
-                Ok(()) = leads.changed() => {}
-                Ok(()) = usage.changed() => {}
-                () = tokio::time::sleep(wait) => {}
+                Ok(()) = leads.changed() => self.stale = true,
+                Ok(()) = usage.changed() => self.stale = true,
+                Some(done) = self.statuses.done() => {
+                    self.statuses.note(done);
+                    if *self.leads.borrow() {
+                        self.statuses.write(&mut self.world, &rfc3339(Timestamp::now()));
+                    }
+                    if !self.statuses.well() {
+                        wait = self.pause;
+                    }
+                    continue;
+                }
+                () = tokio::time::sleep(wait) => self.stale = true,
             }
             while let Ok(change) = news.try_recv() {
                 self.world.apply(change);
@@ -228,27 +241,26 @@ impl Operator {
             let compile = || self.compiler.compile(&self.world.resources, &self.compile, publish);
             self.compiled = tokio::task::block_in_place(compile);
             self.forget();
+            self.stale = true;
             tracing::debug!(?published, compiled = ?begun.elapsed(), "compiled");
         }
         if !*self.leads.borrow() {
             return LOOK;
         }
+        let well = self.statuses.well() && self.children.trouble.is_empty();
+        self.pause = if well { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
         let now = Timestamp::now();
         if let Some((namespace, host)) = &self.analytics {
             self.children.analytics(&self.world, namespace, host, &self.ca, now).await;
         }
         self.children.reconcile(&mut self.world, &self.compiled, &self.ca, now).await;
-        let wanted = self.wanted(now);
-        let text = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let written = self.statuses.write(&mut self.world, wanted, &text).await;
-        let well = written.failed == 0 && self.children.trouble.is_empty();
-        self.pause = if well { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
-        tracing::debug!(took = ?begun.elapsed(), statuses = written.count, left = written.left, well, "a round");
-        match (written.left, well) {
-            (1.., _) => Duration::ZERO,
-            (0, true) => LOOK,
-            (0, false) => self.pause,
-        }
+        // What gateways answer concerns no other kinds.
+        let partly = !std::mem::take(&mut self.stale);
+        let wanted = self.wanted(now, |kind| !partly || matches!(kind, "Gateway" | "ListenerSet"));
+        self.statuses.want(wanted, partly);
+        self.statuses.write(&mut self.world, &rfc3339(now));
+        tracing::debug!(took = ?begun.elapsed(), partly, well, "a round");
+        if self.children.trouble.is_empty() { LOOK } else { self.pause }
     }
 
     /// Fleets whose Gateway is gone or another's now.
@@ -264,8 +276,8 @@ impl Operator {
         });
     }
 
-    /// The status of every object that is ours, as it is to be now.
-    fn wanted(&self, now: Timestamp) -> BTreeMap<Id, Wanted> {
+    /// The status of every object of these kinds that is ours, as it is to be now.
+    fn wanted(&self, now: Timestamp, of: impl Fn(&str) -> bool) -> BTreeMap<Id, Wanted> {
         let ready = Ready::new(&self.world);
         let verdicts: BTreeMap<&ObjectName, Verdict> = self
             .compiled
@@ -277,24 +289,24 @@ impl Operator {
                 (&fleet.gateway, verdict(&self.world, fleet, &ready, &serving, (trouble, now)))
             })
             .collect();
-        let statuses = self.compiled.statuses.iter();
+        let statuses = self.compiled.statuses.iter().filter(|(object, _)| of(object.kind));
         statuses
             .map(|(object, status)| ((object.kind, object.name.clone()), self.one(object, status, &verdicts)))
             .collect()
     }
 
-    fn one(&self, object: &ObjectRef, status: &Status, verdicts: &BTreeMap<&ObjectName, Verdict>) -> Wanted {
+    fn one(&self, object: &ObjectRef, status: &Arc<Status>, verdicts: &BTreeMap<&ObjectName, Verdict>) -> Wanted {
         let gateway = match object.kind {
             "Gateway" => Some(object.name.clone()),
             "ListenerSet" => gateway_of_set(&self.world.resources, &object.name),
             _ => None,
         };
-        let mut wanted = Wanted { status: status.clone(), ..Wanted::default() };
+        let mut wanted = Wanted { status: Arc::clone(status), ..Wanted::default() };
         if let Some(verdict) = gateway.as_ref().and_then(|gateway| verdicts.get(gateway)) {
             let live = self.world.live(object.kind, &object.name).map_or(&Value::Null, |live| &live.status);
             let of_set = (object.kind == "ListenerSet").then(|| format!("/{}", object.name));
             let owner = format!("{}{}", gateway.clone().unwrap_or_default(), of_set.unwrap_or_default());
-            wanted.status = answered(status, &owner, verdict, live);
+            wanted.status = answered(status, &owner, verdict, live).into();
             wanted.notices = verdict.alarms(status, &owner, live);
             if object.kind == "Gateway" {
                 wanted.fields = gateway_fields(verdict.addresses.clone());
@@ -302,7 +314,7 @@ impl Operator {
         }
         if let (Some(usage), "Consumer" | "Subscription") = (&*self.usage.borrow(), object.kind) {
             let live = self.world.live(object.kind, &object.name).map_or(&Value::Null, |live| &live.status);
-            wanted.status.conditions.extend(usage.conditions(object.kind, &object.name));
+            Arc::make_mut(&mut wanted.status).conditions.extend(usage.conditions(object.kind, &object.name));
             wanted.fields.insert("usage".to_owned(), usage.field(object.kind, &object.name, live));
             wanted.notices = usage.crossings(object.kind, &object.name, live);
         }
@@ -311,6 +323,10 @@ impl Operator {
         }
         wanted
     }
+}
+
+fn rfc3339(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Gives gateways and analytics what they are to serve and to know.

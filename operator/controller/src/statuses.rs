@@ -1,12 +1,13 @@
 //! Writing statuses: only those that differ, only our part of them, and never over a change that we have not seen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use futures::StreamExt;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use operator_compile::Status;
 use operator_compile::resources::{ObjectName, Resources};
 use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
 
 use crate::children::MANAGER;
 use crate::events::{Events, Notice};
@@ -15,98 +16,106 @@ use crate::world::{Id, World};
 
 /// Writes under way at once.
 const AT_ONCE: usize = 16;
-/// Writes of one call: what gateways are to serve must not wait for the statuses of thousands of routes.
-const AT_A_TIME: usize = 128;
 
-/// Who writes statuses, and what was wanted last.
+/// Who writes statuses, and what is wanted. Writes go on while others wait for nothing: what gateways are to serve does not
+/// wait for the statuses of thousands of routes.
 pub(crate) struct Statuses {
-    client: kube::Client,
+    api: Arc<StatusApi>,
     controller: String,
-    apis: BTreeMap<&'static str, ApiResource>,
     wanted: BTreeMap<Id, Wanted>,
-    /// To be tried again, behind others.
+    /// To be looked at.
+    due: BTreeSet<Id>,
+    /// To be tried again, after a pause.
     failed: BTreeSet<Id>,
-    events: Events,
+    writing: JoinSet<Done>,
+    /// Of those that are being written.
+    under_way: BTreeSet<Id>,
 }
 
 /// What an object's status is to be.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Wanted {
-    pub(crate) status: Status,
+    pub(crate) status: Arc<Status>,
     /// Further fields, as they are to be.
     pub(crate) fields: Map<String, Value>,
     /// Told in Events once it is written.
     pub(crate) notices: Vec<Notice>,
 }
 
-/// What came of a round of writes.
-#[derive(Debug, Default)]
-pub(crate) struct Written {
-    pub(crate) count: usize,
-    /// To be tried again after a pause: the API server did not take them.
-    pub(crate) failed: usize,
-    /// For the next call.
-    pub(crate) left: usize,
+/// What came of a write.
+#[derive(Debug)]
+pub(crate) struct Done {
+    id: Id,
+    /// There is nothing left to do: written, or the next event of the object will tell.
+    well: bool,
 }
 
 impl Statuses {
     /// Nothing written so far.
     pub(crate) fn new(client: kube::Client, controller: &str, replica: &str) -> Self {
-        let apis = Resources::apis().into_iter().collect();
         let events = Events::new(client.clone(), controller, replica);
         Self {
-            client,
+            api: Arc::new(StatusApi { client, apis: Resources::apis().into_iter().collect(), events }),
             controller: controller.to_owned(),
-            apis,
             wanted: BTreeMap::new(),
+            due: BTreeSet::new(),
             failed: BTreeSet::new(),
-            events,
+            writing: JoinSet::new(),
+            under_way: BTreeSet::new(),
         }
     }
 
-    /// Writes what differs, as much as one call may.
-    pub(crate) async fn write(
-        &mut self,
-        world: &mut World,
-        wanted: BTreeMap<Id, Wanted>,
-        now: &str,
-    ) -> Written {
-        let mut due: BTreeSet<Id> = std::mem::take(&mut world.touched);
-        due.extend(
-            wanted
-                .iter()
-                .filter(|(id, status)| self.wanted.get(*id) != Some(*status))
-                .map(|(id, _)| id.clone()),
-        );
-        due.extend(self.wanted.keys().filter(|id| !wanted.contains_key(*id)).cloned());
-        self.wanted = wanted;
-        let mut patches: Vec<(Id, Value)> = Vec::new();
-        let mut again = std::mem::take(&mut self.failed);
-        while patches.len() < AT_A_TIME
-            && let Some(id) = due.pop_first().or_else(|| again.pop_first())
-        {
-            patches.extend(self.patch(world, &id, now).map(|patch| (id, patch)));
-        }
-        let (count, left) = (patches.len(), due.len());
-        let this = &*self;
-        let write = |(id, patch): (Id, Value)| async move { (this.send(&id, &patch).await, id) };
-        let results: Vec<_> =
-            futures::stream::iter(patches).map(write).buffer_unordered(AT_ONCE).collect().await;
-        for (_, id) in results.iter().filter(|(done, _)| *done) {
-            self.tell(world, id).await;
-        }
-        again.extend(results.into_iter().filter(|(done, _)| !done).map(|(_, id)| id));
-        self.failed = again;
-        world.touched.extend(due);
-        Written { count, failed: self.failed.len(), left }
+    /// Whether the API server takes what it is given.
+    pub(crate) fn well(&self) -> bool {
+        self.failed.is_empty()
     }
 
-    async fn tell(&self, world: &World, id: &Id) {
-        let notices = self.wanted.get(id).map_or(&[][..], |wanted| &wanted.notices);
-        if let (Some(live), Some(api), false) =
-            (world.live(id.0, &id.1), self.apis.get(id.0), notices.is_empty())
+    /// From now on these are wanted, instead of all or (`partly`) besides the others.
+    pub(crate) fn want(&mut self, wanted: BTreeMap<Id, Wanted>, partly: bool) {
+        let differs = |(id, wanted): &(&Id, &Wanted)| self.wanted.get(*id) != Some(*wanted);
+        self.due.extend(wanted.iter().filter(differs).map(|(id, _)| id.clone()));
+        if partly {
+            self.wanted.extend(wanted);
+        } else {
+            self.due.extend(self.wanted.keys().filter(|id| !wanted.contains_key(*id)).cloned());
+            self.wanted = wanted;
+        }
+        self.due.append(&mut self.failed);
+    }
+
+    /// Begins to write what differs, as much as may be under way. `now` in RFC 3339.
+    pub(crate) fn write(&mut self, world: &mut World, now: &str) {
+        self.due.append(&mut world.touched);
+        let mut later = BTreeSet::new();
+        while self.under_way.len() < AT_ONCE
+            && let Some(id) = self.due.pop_first()
         {
-            self.events.warn(api, &id.1, &live.uid, notices).await;
+            if self.under_way.contains(&id) {
+                later.insert(id);
+                continue;
+            }
+            let Some(patch) = self.patch(world, &id, now) else { continue };
+            self.under_way.insert(id.clone());
+            let notices = self.wanted.get(&id).map(|wanted| wanted.notices.clone()).unwrap_or_default();
+            let uid = world.live(id.0, &id.1).map(|live| live.uid.clone()).unwrap_or_default();
+            let api = Arc::clone(&self.api);
+            self.writing.spawn(async move { api.write(id, &patch, &uid, &notices).await });
+        }
+        self.due.append(&mut later);
+    }
+
+    /// The next write that ends; none when none is under way.
+    pub(crate) async fn done(&mut self) -> Option<Done> {
+        self.writing.join_next().await?.ok()
+    }
+
+    /// Takes note of it.
+    pub(crate) fn note(&mut self, Done { id, well }: Done) {
+        self.under_way.remove(&id);
+        if !well {
+            self.failed.insert(id);
+        } else if let Some(wanted) = self.wanted.get_mut(&id) {
+            wanted.notices.clear();
         }
     }
 
@@ -124,10 +133,26 @@ impl Statuses {
             .any(differs)
             .then(|| json!({"metadata": {"resourceVersion": live.resource_version}, "status": status}))
     }
+}
 
-    /// Whether there is nothing left to do: written, or the next event of the object will tell.
-    async fn send(&self, (kind, name): &Id, patch: &Value) -> bool {
-        let Some(resource) = self.apis.get(kind) else { return true };
+/// Where statuses are written.
+struct StatusApi {
+    client: kube::Client,
+    apis: BTreeMap<&'static str, ApiResource>,
+    events: Events,
+}
+
+impl StatusApi {
+    async fn write(&self, id: Id, patch: &Value, uid: &str, notices: &[Notice]) -> Done {
+        let Some(resource) = self.apis.get(id.0) else { return Done { id, well: true } };
+        let well = self.send(resource, &id, patch).await;
+        if well {
+            self.events.warn(resource, &id.1, uid, notices).await;
+        }
+        Done { id, well }
+    }
+
+    async fn send(&self, resource: &ApiResource, (kind, name): &Id, patch: &Value) -> bool {
         let api: Api<DynamicObject> = if name.namespace.is_empty() {
             Api::all_with(self.client.clone(), resource)
         } else {

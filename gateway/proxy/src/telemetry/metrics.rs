@@ -1,7 +1,7 @@
 //! Prometheus metrics of a size that does not grow with routes or consumers.
 //!
 //! Who used what is in the records; this is for operating the process. Labels are the listener's port, the
-//! protocol, the class of the status and the word of the reason, all from closed sets.
+//! protocol, the class of the status and the word of the reason, all from closed sets, and the certificates served.
 
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use analytics_record::{Protocol, Reason};
+use gateway_snapshot::{Certificate, Entries, Key};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -33,6 +34,13 @@ struct RequestLabels {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PortLabels {
     port: u16,
+}
+
+/// One certificate: Secret, or file on one machine, and the serial number of its leaf.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateLabels {
+    certificate: String,
+    serial: String,
 }
 
 /// A value of a closed vocabulary as a label.
@@ -75,6 +83,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     durations: Family<PortLabels, Histogram>,
+    certificates: Family<CertificateLabels, Gauge>,
     /// Connections over the limit.
     pub(crate) connections_over_limit: Counter,
     /// TLS handshakes that failed.
@@ -137,6 +146,7 @@ impl Default for Metrics {
             registry: Registry::with_prefix("turnpike_gateway"),
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            certificates: Family::default(),
             connections_over_limit: Counter::default(),
             handshakes_failed: Counter::default(),
             fast_path: Counter::default(),
@@ -161,6 +171,8 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register("requests", "Requests that ended", self.requests.clone());
         registry.register("request_duration_seconds", "From head to last byte", self.durations.clone());
+        let help = "When the certificate that is served ends, seconds since 1970";
+        registry.register("certificate_not_after_seconds", help, self.certificates.clone());
         let counters = [
             ("connections_over_limit", "Connections over the limit", &self.connections_over_limit),
             ("handshakes_failed", "TLS handshakes that failed", &self.handshakes_failed),
@@ -211,6 +223,22 @@ impl Metrics {
         counted.unwrap_or_else(|_| count(&self.look_up(labels)));
     }
 
+    /// Certificates that are served from now on, after those `before`.
+    pub(crate) fn certificates(&self, before: &Entries<Certificate>, now: &Entries<Certificate>) {
+        let labels = |(key, found): (&Key, &Certificate)| CertificateLabels {
+            certificate: key.clone(),
+            serial: found.serial.clone(),
+        };
+        for (key, found) in now {
+            self.certificates.get_or_create(&labels((key, found))).set(found.not_after);
+        }
+        let gone =
+            before.iter().filter(|(key, old)| now.get(key).is_none_or(|new| new.serial != old.serial));
+        for found in gone {
+            self.certificates.remove(&labels(found));
+        }
+    }
+
     fn look_up(&self, labels: RequestLabels) -> Recent {
         let requests = self.requests.get_or_create(&labels).clone();
         let durations = self.durations.get_or_create(&PortLabels { port: labels.port }).clone();
@@ -251,5 +279,22 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_certificate_that_is_replaced_is_shown_no_more() {
+        let metrics = Metrics::default();
+        let served = |serial: &str, not_after| -> Entries<Certificate> {
+            let (chain, key, names) = (String::new(), String::new(), vec![]);
+            let serial = serial.to_owned();
+            let found = Certificate { chain, key, names, serial, not_before: 0, not_after };
+            [("shop/tls".to_owned(), found)].into_iter().collect()
+        };
+        let (old, new) = (served("0a", 5), served("0b", 9));
+        metrics.certificates(&Entries::default(), &old);
+        metrics.certificates(&old, &new);
+        let text = metrics.text(Readings::default());
+        let name = "turnpike_gateway_certificate_not_after_seconds{certificate=\"shop/tls\",serial=";
+        assert!(text.contains(&format!("{name}\"0b\"}} 9")) && !text.contains(&format!("{name}\"0a\"")), "{text}");
     }
 }

@@ -97,11 +97,12 @@ macro_rules! kinds {
                 ))+
             }
 
-            /// Where every object was written: kind, name, place.
-            pub fn origins(&self) -> Vec<(&'static str, &ObjectName, &Origin)> {
-                let mut origins = Vec::with_capacity(self.len());
-                $(origins.extend(self.$field.iter().map(|(name, object)| ($kind, name, &object.origin)));)+
-                origins
+            /// Where an object was written.
+            pub(crate) fn origin(&self, kind: &str, name: &ObjectName) -> Option<&Origin> {
+                match kind {
+                    $($kind => Some(&self.$field.get(name)?.origin),)+
+                    _ => None,
+                }
             }
         }
 

@@ -13,6 +13,7 @@ mod rule;
 mod view;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crds::conditions::{ConditionType, Reason};
 use gateway_snapshot::{Hostname, RouteKind};
@@ -49,6 +50,8 @@ pub(crate) struct CompiledRoute {
     /// Rules that are left out.
     pub(crate) dropped: Vec<Problem>,
     pub(crate) found: Found,
+    /// None when none of its parents is ours.
+    pub(crate) status: Option<Arc<Status>>,
 }
 
 /// Compiles one route.
@@ -67,11 +70,13 @@ pub(crate) fn compile(world: &World<'_>, gateways: &Gateways, view: &RouteView<'
         rules: Vec::with_capacity(view.rules.len()),
         dropped: Vec::new(),
         found: Found::default(),
+        status: None,
     };
     rules(world, view, &mut route);
     if route.rules.is_empty() && route.refused.is_none() {
         route.refused = route.dropped.first().cloned();
     }
+    route.status = route.status();
     route
 }
 
@@ -117,17 +122,21 @@ impl CompiledRoute {
         format!("{}/{}", kind_name(self.kind).to_ascii_lowercase(), self.name)
     }
 
-    /// Its status, if any of its parents is ours.
-    pub(crate) fn status(&self) -> Option<Status> {
-        let parents: Vec<ParentStatus> = self
-            .parents
-            .iter()
-            .map(|outcome| ParentStatus {
-                parent: outcome.parent.clone(),
-                conditions: self.conditions(outcome.problem.as_ref()),
-            })
-            .collect();
-        (!parents.is_empty()).then(|| Status { generation: self.generation, parents, ..Status::default() })
+    /// The same, but nothing of it is served.
+    pub(crate) fn refused(&self, problem: Problem) -> Self {
+        let mut route = Self { refused: Some(problem), ..self.clone() };
+        route.status = route.status();
+        route
+    }
+
+    fn status(&self) -> Option<Arc<Status>> {
+        let of = |outcome: &ParentOutcome| ParentStatus {
+            parent: outcome.parent.clone(),
+            conditions: self.conditions(outcome.problem.as_ref()),
+        };
+        let parents: Vec<ParentStatus> = self.parents.iter().map(of).collect();
+        let status = || Status { generation: self.generation, parents, ..Status::default() };
+        (!self.parents.is_empty()).then(|| status().into())
     }
 
     fn conditions(&self, parent: Option<&Problem>) -> Vec<Condition> {
