@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Certificates from the real cert-manager, by the annotation that its users know. They are replaced under load, and no
-# handshake fails; statuses and metrics say which one is served and until when; one that ends soon is an Event.
-# Runs after demo.sh.
+# handshake fails; statuses and metrics say which one is served and until when; one that ends soon is an Event. Then
+# cert-manager runs without its support of Gateway API, and the operator asks for a certificate. Runs after demo.sh.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$here/../.."
@@ -9,15 +9,14 @@ work=$(mktemp -d)
 trap 'jobs -p | xargs -r kill 2>/dev/null || true; rm -rf "$work"' EXIT
 rotations=5
 
-if [ ! -e "$state/pid/cert-manager" ]; then
-    say "starting cert-manager"
-    ln -sf "$(tests/partners/build.sh cert-manager)/cert-manager" "$state/bin/cert-manager"
-    module=github.com/cert-manager/cert-manager
-    (cd tests/partners/cert-manager && go mod download "$module" && go list -m -f '{{.Dir}}' "$module") >"$work/module"
-    kubectl apply --server-side -f "$(cat "$work/module")/deploy/crds" >/dev/null
-    kubectl wait --for=condition=Established --timeout=30s crd/certificates.cert-manager.io crd/issuers.cert-manager.io >/dev/null
-    start cert-manager "$state/bin/cert-manager" "$KUBECONFIG"
-fi
+say "starting cert-manager"
+ln -sf "$(tests/partners/build.sh cert-manager)/cert-manager" "$state/bin/cert-manager"
+module=github.com/cert-manager/cert-manager
+(cd tests/partners/cert-manager && go mod download "$module" && go list -m -f '{{.Dir}}' "$module") >"$work/module"
+kubectl apply --server-side -f "$(cat "$work/module")/deploy/crds" >/dev/null
+kubectl wait --for=condition=Established --timeout=30s crd/certificates.cert-manager.io crd/issuers.cert-manager.io >/dev/null
+stop cert-manager
+start cert-manager "$state/bin/cert-manager" "$KUBECONFIG" gateways
 kubectl create namespace secure --dry-run=client -o yaml | kubectl apply -f - >/dev/null
 kubectl apply -f - >/dev/null <<'YAML'
 apiVersion: cert-manager.io/v1
@@ -133,4 +132,25 @@ alarms() { kubectl get events -n secure --field-selector involvedObject.name=old
 alarmed() { [ "$(alarms)" = 1 ]; }
 until_true 60 "an Event about the certificate" alarmed
 say "Event: $(kubectl get events -n secure --field-selector reason=CertificateExpires -o jsonpath='{.items[0].message}')"
+
+say "the operator asks for certificates"
+stop cert-manager
+start cert-manager "$state/bin/cert-manager" "$KUBECONFIG"
+export HELM_CACHE_HOME=$work/helm HELM_CONFIG_HOME=$work/helm HELM_DATA_HOME=$work/helm
+"$(tests/partners/build.sh helm)/helm" upgrade turnpike charts/turnpike -n turnpike-system --reuse-values \
+    --set operator.certificates=true --wait --timeout 120s >/dev/null
+kubectl apply -f - >/dev/null <<'YAML'
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: asked, namespace: secure, annotations: {cert-manager.io/issuer: ca}}
+spec:
+  gatewayClassName: turnpike
+  listeners:
+  - {name: https, port: 443, protocol: HTTPS, hostname: asked.example.com, tls: {certificateRefs: [{name: asked-tls}]}}
+YAML
+kubectl wait -n secure gateway/asked --for=condition=Programmed --timeout=60s >/dev/null
+address=$(kubectl get gateway asked -n secure -o jsonpath='{.status.addresses[0].value}')
+openssl s_client -connect "$address:443" -servername asked.example.com -CAfile "$work/ca.crt" -verify_return_error \
+    -verify_hostname asked.example.com </dev/null >/dev/null 2>&1 || fail "the certificate of asked.example.com is not good"
 kubectl delete namespace secure --timeout=120s >/dev/null
+say "it has one, and it is served"

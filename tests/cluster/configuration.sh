@@ -60,6 +60,8 @@ imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 evictionHard: {memory.available: 64Mi, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1%}
 registerNode: true
+# Changed Secrets reach Pods soon.
+syncFrequency: 5s
 maxPods: 200
 podLogsDir: $state/pods-log
 shutdownGracePeriod: 0s

@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// `spec.controllerName` of the GatewayClasses to serve.
     #[arg(long, default_value = CONTROLLER_NAME)]
     controller_name: String,
+    /// Make Certificates for Gateways with annotations of cert-manager: where that runs without its Gateway API support.
+    #[arg(long)]
+    certificates: bool,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
@@ -44,7 +47,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         replica: args.replica,
         watch: args.watch,
         controller_name: args.controller_name,
-        runtime: Runtime { image: args.image, operator: args.advertise, analytics: args.analytics },
+        runtime: Runtime {
+            image: args.image,
+            operator: args.advertise,
+            analytics: args.analytics,
+            certificates: args.certificates,
+        },
     };
     let announce = |address| {
         if let Err(error) = print_ready(address) {

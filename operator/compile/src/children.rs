@@ -4,6 +4,8 @@
 //! only the fields that we own. Names and selectors never change while the Gateway lives; a changed listener changes the
 //! Service and nothing that would restart a process.
 
+mod certificates;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::gateway_api::Gateway;
@@ -69,6 +71,12 @@ pub(crate) fn children(
     }
     if let Some(scaler) = parts.scaler() {
         all.push(parts.child("HorizontalPodAutoscaler", "autoscaling/v2", scaler));
+    }
+    let wanted = runtime.certificates.then(|| certificates::certificates(gateway));
+    for (name, spec) in wanted.into_iter().flatten() {
+        let mut child = parts.child("Certificate", "cert-manager.io/v1", json!({"spec": spec}));
+        child.object["metadata"]["name"] = name.into();
+        all.push(child);
     }
     all
 }

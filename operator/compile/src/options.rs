@@ -38,4 +38,6 @@ pub struct Runtime {
     pub operator: String,
     /// URL where usage goes; none: it stays in each Pod's spool.
     pub analytics: Option<String>,
+    /// Make cert-manager Certificates for Gateways with its annotations, where its own Gateway API support is off.
+    pub certificates: bool,
 }

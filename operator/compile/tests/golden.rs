@@ -72,7 +72,11 @@ fn every_condition_and_reason_has_a_case() {
 fn fleet_value(fleet: &Fleet) -> Value {
     let keys = |value: &Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
     let snapshot = serde_json::to_value(&fleet.snapshot).unwrap();
-    let children = fleet.children.iter().map(|child| (child.kind.to_owned(), child.object.clone()));
+    let children = fleet.children.iter().map(|child| {
+        let name = child.object["metadata"]["name"].as_str().unwrap();
+        let title = if name == fleet.name { child.kind.to_owned() } else { format!("{} {name}", child.kind) };
+        (title, child.object.clone())
+    });
     json!({
         "name": fleet.name,
         "listeners": keys(&snapshot["listeners"]),

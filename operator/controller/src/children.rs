@@ -12,7 +12,7 @@ use crds::k8s_openapi::api::networking::v1::NetworkPolicy;
 use crds::k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use futures::StreamExt;
 use jiff::Timestamp;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use operator_compile::resources::ObjectName;
 use operator_compile::{Child, Compiled, Fleet, ObjectRef};
 use serde_json::{Value, json};
@@ -28,9 +28,9 @@ const AT_ONCE: usize = 8;
 /// Says when the certificate in a Secret is to be issued anew.
 const RENEW_AT: &str = "turnpike.dev/renew-at";
 
-/// The kinds of children, and how an API server calls them.
-pub(crate) fn apis() -> Vec<(&'static str, ApiResource)> {
-    vec![
+/// The kinds of children, and how an API server calls them; Certificates of cert-manager if we make them.
+pub(crate) fn apis(certificates: bool) -> Vec<(&'static str, ApiResource)> {
+    let mut all = vec![
         ("ServiceAccount", ApiResource::erase::<ServiceAccount>(&())),
         ("Deployment", ApiResource::erase::<Deployment>(&())),
         ("PodDisruptionBudget", ApiResource::erase::<PodDisruptionBudget>(&())),
@@ -38,7 +38,12 @@ pub(crate) fn apis() -> Vec<(&'static str, ApiResource)> {
         ("HorizontalPodAutoscaler", ApiResource::erase::<HorizontalPodAutoscaler>(&())),
         ("Service", ApiResource::erase::<Service>(&())),
         ("Secret", ApiResource::erase::<Secret>(&())),
-    ]
+    ];
+    if certificates {
+        let kind = GroupVersionKind::gvk("cert-manager.io", "v1", "Certificate");
+        all.push(("Certificate", ApiResource::from_gvk(&kind)));
+    }
+    all
 }
 
 /// What was applied last, and what could not be.
@@ -60,10 +65,10 @@ struct Applied {
 
 impl Children {
     /// Nothing applied so far.
-    pub(crate) fn new(client: kube::Client) -> Self {
+    pub(crate) fn new(client: kube::Client, certificates: bool) -> Self {
         Self {
             client,
-            apis: apis().into_iter().collect(),
+            apis: apis(certificates).into_iter().collect(),
             applied: BTreeMap::new(),
             trouble: BTreeMap::new(),
         }
@@ -272,7 +277,7 @@ fn identity(
         "data": {
             "tls.crt": encoded(&identity.chain),
             "tls.key": encoded(&identity.key),
-            "ca.crt": encoded(&ca.certificate),
+            "ca.crt": encoded(&ca.trusted),
             "token": encoded(&hex::encode(rand::random::<[u8; 32]>())),
         },
     });
@@ -286,5 +291,5 @@ fn holds(secret: &Secret, ca: &Ca, now: Timestamp) -> bool {
     let annotations = secret.metadata.annotations.as_ref();
     let renew_at = annotations.and_then(|all| all.get(RENEW_AT)?.parse::<Timestamp>().ok());
     let whole = ["tls.crt", "tls.key", "token"].iter().all(|key| text(key).is_some());
-    whole && text("ca.crt") == Some(ca.certificate.as_bytes()) && renew_at.is_some_and(|at| at > now)
+    whole && text("ca.crt") == Some(ca.trusted.as_bytes()) && renew_at.is_some_and(|at| at > now)
 }

@@ -15,6 +15,7 @@ mod leader;
 mod merge;
 mod operator;
 mod publisher;
+mod rotation;
 mod serve;
 mod serving;
 mod statuses;

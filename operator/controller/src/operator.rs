@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crds::k8s_openapi::api::core::v1::Secret;
 use gateway_snapshot::{Catalog, lint};
 use jiff::Timestamp;
 use kube::Client;
@@ -23,7 +24,7 @@ use tonic::transport::{Certificate, Identity, Server as TonicServer, ServerTlsCo
 use crate::analytics;
 use crate::children::{self, Children};
 use crate::features;
-use crate::identity::Ca;
+use crate::identity::{Ca, SECRET};
 use crate::leader::Leader;
 use crate::publisher::Publisher;
 use crate::serve::Server;
@@ -43,7 +44,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Runs an operator until `stop`. Calls `ready` with the address of the streams once everything has been listed.
+/// Runs an operator until `stop`, or until it has to be started again with another CA or certificate. Calls `ready` with the address of the streams once everything has been listed.
 pub async fn run(
     options: Options,
     stop: CancellationToken,
@@ -60,7 +61,8 @@ pub async fn run(
     let address = listener.local_addr().map_err(|error| Error::Listen(options.listen, error))?;
     let serving = serve(listener, tls(&ca, now)?, Arc::clone(&publisher), stop.clone());
     let (sender, news) = mpsc::channel(NEWS);
-    let watched = watched(&options.watched_namespaces());
+    let certificates = options.runtime.certificates;
+    let watched = watched(&options.watched_namespaces(), certificates);
     for watched in &watched {
         start(&client, watched, sender.clone());
     }
@@ -75,8 +77,10 @@ pub async fn run(
             runtime: Some(options.runtime),
             now: None,
         },
+        ca_name: ObjectName::new(&options.namespace, SECRET),
         ca,
-        children: Children::new(client.clone()),
+        children: Children::new(client.clone(), certificates),
+        client: client.clone(),
         statuses: Statuses::new(client, &options.controller_name, &replica),
         publisher,
         world: World::waiting_for(watched.iter().map(|watched| (watched.kind, watched.scope.clone()))),
@@ -98,7 +102,7 @@ pub async fn run(
 }
 
 /// Every kind that the compiler reads, and the children, in these namespaces; in all when there are none.
-fn watched(namespaces: &[String]) -> Vec<Watched> {
+fn watched(namespaces: &[String], certificates: bool) -> Vec<Watched> {
     let read = Resources::apis().into_iter().map(|(kind, resource)| Watched {
         kind,
         resource,
@@ -108,7 +112,7 @@ fn watched(namespaces: &[String]) -> Vec<Watched> {
         scope: None,
     });
     let mut all: Vec<Watched> = read.collect();
-    for (kind, resource) in children::apis() {
+    for (kind, resource) in children::apis(certificates) {
         if all.iter().all(|watched| watched.kind != kind) {
             all.push(Watched { kind, resource, labels: Some(OURS), fields: None, scope: None });
         }
@@ -121,7 +125,7 @@ fn tls(ca: &Ca, now: Timestamp) -> Result<ServerTlsConfig, Error> {
     let identity = ca.operator(now).map_err(Error::identity)?;
     Ok(ServerTlsConfig::new()
         .identity(Identity::from_pem(identity.chain, identity.key))
-        .client_ca_root(Certificate::from_pem(&ca.certificate)))
+        .client_ca_root(Certificate::from_pem(&ca.trusted)))
 }
 
 async fn serve(
@@ -153,7 +157,7 @@ fn follow_usage(
     let heard = usage.subscribe();
     if let Some(url) = url {
         let identity = ca.operator(now).map_err(Error::identity)?;
-        let http = analytics::client(&identity, &ca.certificate);
+        let http = analytics::client(&identity, &ca.trusted);
         let http = http.map_err(|error| Error::Client(error.to_string()))?;
         tokio::spawn(analytics::run(http, url.to_owned(), leads, usage));
     }
@@ -171,7 +175,10 @@ struct Operator {
     /// Namespace of analytics, and the host by which gateways reach it.
     analytics: Option<(String, String)>,
     compile: operator_compile::Options,
+    client: Client,
     ca: Ca,
+    /// The Secret of the CA.
+    ca_name: ObjectName,
     children: Children,
     statuses: Statuses,
     publisher: Arc<Publisher>,
@@ -222,11 +229,32 @@ impl Operator {
                 tracing::debug!(missing = ?self.world.missing().collect::<Vec<_>>(), "waiting for lists");
                 continue;
             }
+            if !self.keep_ca(Timestamp::now()).await {
+                return tracing::info!("the CA has changed, or it is time for another certificate: starting again");
+            }
             wait = self.round().await;
             if let Some(ready) = ready.take() {
                 ready();
             }
         }
+    }
+
+    /// Whether we can go on with the CA that we started with. Takes care that it goes on for others.
+    async fn keep_ca(&self, now: Timestamp) -> bool {
+        let Some(secret) = self.world.resources.secrets.get(&self.ca_name) else { return false };
+        if !self.ca.is_in(secret) || now >= self.ca.renew_at {
+            return false;
+        }
+        if *self.leads.borrow()
+            && let Some(live) = self.world.live("Secret", &self.ca_name)
+        {
+            let mut secret = Secret::clone(secret);
+            secret.metadata.resource_version = Some(live.resource_version.clone());
+            if let Err(error) = Ca::rotate(&self.client, &secret, now).await {
+                tracing::warn!(%error, "the CA is not renewed; trying again");
+            }
+        }
+        true
     }
 
     /// Makes the cluster and the gateways what they are to be; how long to wait for news before the next round.

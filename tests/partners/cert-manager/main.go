@@ -1,7 +1,7 @@
 // The controllers of cert-manager in one process, as its own program starts them: its programs are modules of their own
 // that no proxy serves, its packages are. It has no webhook and no ACME.
 //
-//	cert-manager KUBECONFIG   runs until SIGTERM
+//	cert-manager KUBECONFIG [gateways]   runs until SIGTERM; gateways: with its support of Gateway API
 package main
 
 import (
@@ -33,17 +33,17 @@ import (
 const workers = 2
 
 func main() {
-	if len(os.Args) != 2 {
-		log.Fatal("usage: cert-manager KUBECONFIG")
+	if len(os.Args) < 2 {
+		log.Fatal("usage: cert-manager KUBECONFIG [gateways]")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Args[1]); err != nil {
+	if err := run(ctx, os.Args[1], len(os.Args) > 2 && os.Args[2] == "gateways"); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, kubeconfig string) error {
+func run(ctx context.Context, kubeconfig string, gateways bool) error {
 	factory, err := controller.NewContextFactory(ctx, controller.ContextOptions{
 		Kubeconfig:    kubeconfig,
 		IssuerOptions: controller.IssuerOptions{ClusterResourceNamespace: "cert-manager"},
@@ -54,13 +54,16 @@ func run(ctx context.Context, kubeconfig string) error {
 			CertificateRequestMinimumBackoffDuration: time.Hour,
 			CertificateRequestMaximumBackoffDuration: 32 * time.Hour,
 		},
-		ConfigOptions: controller.ConfigOptions{EnableGatewayAPI: true},
+		ConfigOptions: controller.ConfigOptions{EnableGatewayAPI: gateways},
 	})
 	if err != nil {
 		return err
 	}
 	var running sync.WaitGroup
 	for name, construct := range controller.Known() {
+		if name == "gateway-shim" && !gateways {
+			continue
+		}
 		one, err := construct(factory)
 		if err != nil {
 			return err

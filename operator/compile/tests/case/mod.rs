@@ -39,6 +39,7 @@ fn read(path: PathBuf) -> Case {
         image: "turnpike-gateway:1".to_owned(),
         operator: "https://operator:9443".to_owned(),
         analytics: Some("https://analytics:9443".to_owned()),
+        certificates: true,
     });
     let options = Options { now: Some(NOW), runtime, ..Options::default() };
     let (mut resources, lines) = resources::read(&[("in.yaml".to_owned(), text)]);
