@@ -57,6 +57,8 @@ pub struct GatewayFleetSpec {
     pub resources: Resources,
     /// How a cluster makes the gateways reachable.
     pub service: ServiceSettings,
+    /// Where each gateway in a cluster keeps usage that is not handed over yet.
+    pub spool: Spool,
 }
 
 impl Default for GatewayFleetSpec {
@@ -72,6 +74,7 @@ impl Default for GatewayFleetSpec {
             autoscaling: None,
             resources: Resources::default(),
             service: ServiceSettings::default(),
+            spool: Spool::default(),
         }
     }
 }
@@ -99,6 +102,29 @@ impl Default for Autoscaling {
     fn default() -> Self {
         Self { min_replicas: 1, max_replicas: 10, cpu_percent: 70 }
     }
+}
+
+/// Where usage waits until analytics has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Spool {
+    /// A volume for each gateway, which outlives its Pod; the gateways are a StatefulSet then. Without it, what a Pod
+    /// cannot hand over within a minute of its end is lost with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Volume>,
+}
+
+/// A volume that the cluster provides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// Size, such as `2Gi`.
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[1-9][0-9]*(Mi|Gi|Ti)$"))]
+    pub size: String,
+    /// StorageClass; the cluster's default one when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class: Option<String>,
 }
 
 /// CPU and memory in the words of Kubernetes, such as `cpu: 500m`.

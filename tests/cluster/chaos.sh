@@ -3,7 +3,8 @@
 # answer that was received in full has its record, a hard quota admits no more than its number, and statuses come true
 # again. Runs after change.sh.
 #
-#   tests/cluster/chaos.sh [KILLS [SEED]]      12 kills; the seed, which is printed, decides which
+#   tests/cluster/chaos.sh [KILLS [SEED]]      12 kills; the seed, which is printed, decides which; another one for each
+#                                              run on a node, whose consumer it names
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/shop.sh"
 cd "$here/../.."
@@ -33,13 +34,13 @@ spec:
 ---
 apiVersion: turnpike.dev/v1alpha1
 kind: Consumer
-metadata: {name: chaos, namespace: shop}
+metadata: {name: chaos-$seed, namespace: shop}
 spec: {credentials: {apiKeys: [{name: key, sha256: $hash}]}}
 ---
 apiVersion: turnpike.dev/v1alpha1
 kind: Subscription
-metadata: {name: chaos, namespace: shop}
-spec: {consumerRef: {name: chaos}, productRef: {name: chaos}, planRef: {name: small}}
+metadata: {name: chaos-$seed, namespace: shop}
+spec: {consumerRef: {name: chaos-$seed}, productRef: {name: chaos}, planRef: {name: small}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -53,6 +54,15 @@ until_true 60 "two gateways" programmed "served by 2 of 2 gateways"
 # Those of an earlier test hand over their records first: that needs analytics and its store.
 gone() { [ "$(kubectl get pods -n shop -l gateway.networking.k8s.io/gateway-name=web -o name | wc -l)" = 2 ]; }
 until_true 60 "no gateway ends" gone
+# That a Gateway is programmed says nothing about its routes: every Pod is asked for the new one, without the key.
+routed() {
+    local ips
+    ips=$(kubectl get pods -n shop -l gateway.networking.k8s.io/gateway-name=web -o jsonpath='{.items[*].status.podIP}')
+    for ip in $ips; do
+        [ "$(curl -s --noproxy '*' --max-time 5 -o /dev/null -w '%{http_code}' -H 'host: chaos.example.com' "http://$ip:8080/")" = 401 ] || return 1
+    done
+}
+until_true 30 "the route at both gateways" routed
 
 # Status and request id of each answer that was received in full.
 sent() {
@@ -66,12 +76,10 @@ for caller in 1 2 3; do sent "$caller" & done
 
 # kill_one NAMESPACE LABEL CONTAINER: kill -9 of the first process of one Pod's container.
 kill_one() {
-    local pods pod id pid
+    local pods pod pid
     mapfile -t pods < <(kubectl get pods -n "$1" -l "$2" --field-selector status.phase=Running -o name)
     pod=${pods[RANDOM % ${#pods[@]}]}
-    id=$(kubectl get -n "$1" "$pod" -o jsonpath="{.status.containerStatuses[?(@.name==\"$3\")].containerID}")
-    pid=$("$state/bin/ctr" --address "$run/containerd.sock" -n k8s.io tasks ls 2>/dev/null |
-        awk -v id="${id#containerd://}" '$1 == id && $3 == "RUNNING" {print $2}')
+    pid=$(process "$1" "$pod" "$3")
     # It may just be starting again.
     [ -n "$pid" ] && kill -9 "$pid" && say "killed $3 of $pod"
 }
@@ -105,7 +113,7 @@ recorded() { while read -r status id; do api "/v1/records/$id" | grep -q "\"stat
 # Each of a few hundred, spread over the whole time.
 shuf -n 300 --random-source=<(yes "$seed") "$work/received" >"$work/sample"
 until_true 120 "a record of every answer" recorded
-used() { api "/v1/quotas?consumer=shop%2Fchaos" | tr -d ' \n' | sed -n 's/.*"used":\([0-9]*\).*/\1/p'; }
+used() { api "/v1/quotas?consumer=shop%2Fchaos-$seed" | tr -d ' \n' | sed -n 's/.*"used":\([0-9]*\).*/\1/p'; }
 counted() { [ "$(used)" -ge "$admitted" ] && [ "$(used)" -le "$quota" ]; }
 until_true 60 "the quota counts what was admitted" counted
 say "$kills kills: $admitted of $quota admitted, $(used) counted, $(wc -l <"$work/sample") answers looked up, each has its record"

@@ -14,6 +14,13 @@ key=$(sed -n 's|.*"consumer": "shop/carol", "key": "\([^"]*\)".*|\1|p' "$here/..
 api() { curl -sf --noproxy '*' --max-time 10 -H "authorization: Bearer $token" "http://$service:9090$1"; }
 # A request with the key; its status on standard output. No function: as a job it must be curl itself that ends with us.
 ask=(curl -s --noproxy '*' --resolve "shop.example.com:8080:$address" -o /dev/null -w '%{http_code}\n' -H "x-api-key: $key")
+# process NAMESPACE POD CONTAINER: the id of the first process of a container that runs.
+process() {
+    local id
+    id=$(kubectl get -n "$1" "$2" -o jsonpath="{.status.containerStatuses[?(@.name==\"$3\")].containerID}")
+    "$state/bin/ctr" --address "$run/containerd.sock" -n k8s.io tasks ls 2>/dev/null |
+        awk -v id="${id#containerd://}" '$1 == id && $3 == "RUNNING" {print $2}'
+}
 # programmed MESSAGE: whether the Gateway's condition says so.
 programmed() {
     [ "$(kubectl get gateway web -n shop -o jsonpath='{.status.conditions[?(@.type=="Programmed")].message}')" = "$1" ]

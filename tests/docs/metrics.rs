@@ -15,6 +15,8 @@ const HEAD: &str = "# Metrics
 `GET /metrics` in the OpenMetrics text format, with the token as `Authorization: Bearer`: on the gateway's admin
 address and on the analytics address, as `run.json` in the state folder names them. Counters end in `_total`. The
 number of series does not depend on how many routes and consumers there are: what they used is in the store.
+A gateway with TLS listeners also shows when each certificate that it serves ends, seconds since 1970: the gauge
+`turnpike_gateway_certificate_not_after_seconds` with the labels `certificate` and `serial`.
 [Operations](../operations.md) says which ones to watch.
 ";
 

@@ -244,7 +244,7 @@ impl Exchange {
 
     /// The route, `kind/namespace/name`, for logs and spans.
     pub fn route(&self) -> Option<&str> {
-        self.rule().map(|rule| &*self.prepared.routing.route_of(rule).key)
+        self.rule().map(|rule| &*rule.route.key)
     }
 
     /// The consumer, `namespace/name`.
@@ -340,7 +340,7 @@ impl Exchange {
             (record.gateway, record.listener) = (listener.gateway, listener.name);
         }
         if let Some(rule) = self.rule() {
-            (record.route, record.rule) = (prepared.routing.route_of(rule).name, rule.name);
+            (record.route, record.rule) = (rule.route.name, rule.name);
         }
         let callers = &prepared.callers;
         record.product = self.product.map_or(NameId::NONE, |at| callers.products[at as usize].name);

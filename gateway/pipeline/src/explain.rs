@@ -192,7 +192,7 @@ impl Explanation {
 
     fn describe_rule(&mut self, exchange: &Exchange, rule: &Rule) {
         let prepared = exchange.prepared();
-        self.route = Some(prepared.routing.route_of(rule).key.to_string());
+        self.route = Some(rule.route.key.to_string());
         self.rule = Some(rule.label.to_string());
         self.auth = rule.auth.map(|at| prepared.policies.auth[at as usize].key.to_string());
         self.product = rule.product.map(|at| prepared.callers.products[at as usize].key.to_string());

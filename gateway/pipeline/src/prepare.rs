@@ -75,7 +75,7 @@ impl Prepared {
         let backends = backends(&mut context);
         let callers = Callers::new(&mut context, &mut groups, previous.map(|old| &old.callers));
         let policies = Policies::new(&mut context, &mut groups, previous.map(|old| &old.policies));
-        let routing = Routing::new(&mut context);
+        let routing = Routing::new(&mut context, previous.map(|old| &old.routing));
         if !context.findings.is_empty() {
             return Err(context.findings);
         }

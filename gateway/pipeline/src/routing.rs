@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
+use std::sync::Arc;
 
 use analytics_record::NameId;
 use gateway_snapshot::{ListenerProtocol, PathMatch};
@@ -24,9 +25,19 @@ use crate::rule::Rule;
 pub(crate) struct Routing {
     ports: HashMap<(u16, bool), HostIndex<u32>>,
     pub(crate) listeners: Vec<Listener>,
-    pub(crate) routes: Vec<Route>,
-    pub(crate) rules: Vec<Rule>,
-    pub(crate) matches: Vec<Candidate>,
+    /// Those of one route stand together. Shared with the preparations before and after this one.
+    pub(crate) matches: Vec<Arc<Candidate>>,
+    /// Routes with a match, by key.
+    kept: Vec<Kept>,
+    /// Of the settings and keys that rules were made with.
+    references: u64,
+}
+
+/// What a route of the next snapshot may find here.
+struct Kept {
+    /// Of the route as it is written.
+    hash: u64,
+    matches: std::ops::Range<MatchId>,
 }
 
 pub(crate) struct Listener {
@@ -37,7 +48,8 @@ pub(crate) struct Listener {
     pub(crate) hosts: HostIndex<PathIndex>,
 }
 
-pub(crate) struct Route {
+/// What the rules of a route have in common.
+pub(crate) struct RouteHead {
     pub(crate) key: Box<str>,
     /// `namespace/name`, by which equals are ordered.
     pub(crate) title: Box<str>,
@@ -47,7 +59,7 @@ pub(crate) struct Route {
 
 /// One match of one rule.
 pub(crate) struct Candidate {
-    pub(crate) rule: u32,
+    pub(crate) rule: Arc<Rule>,
     pub(crate) path: PathRule,
     pub(crate) conditions: Option<Box<Conditions>>,
     order: Order,
@@ -62,22 +74,41 @@ struct Order {
 }
 
 impl Routing {
-    pub(crate) fn new(context: &mut Context<'_>) -> Self {
-        let mut routing = Self::default();
+    /// Routes that have not changed since `previous` are taken from it.
+    pub(crate) fn new(context: &mut Context<'_>, previous: Option<&Self>) -> Self {
+        let snapshot = context.snapshot;
+        let mut routing = Self { references: snapshot.references_hash(), ..Self::default() };
         routing.add_listeners(context);
-        let references = References::new(context.snapshot);
-        let listeners = positions(context.snapshot.listeners.keys());
-        for (key, route) in &context.snapshot.routes {
+        let previous = previous.filter(|previous| previous.references == routing.references);
+        let mut before = previous.into_iter().flat_map(Self::kept).peekable();
+        let references = References::new(snapshot);
+        let listeners = positions(snapshot.listeners.keys());
+        for (key, route) in snapshot.routes.iter_shared() {
             let first = routing.matches.len() as u32;
-            routing.add_route(context, &references, key, route);
+            while before.next_if(|(known, _, _)| **known < **key).is_some() {}
+            match before.next_if(|(known, hash, _)| **known == **key && *hash == route.hash()) {
+                Some((_, _, matches)) => routing.matches.extend_from_slice(matches),
+                None => routing.add_route(context, &references, key, route),
+            }
             let ids = first..routing.matches.len() as u32;
             for attachment in &route.attachments {
                 // `lint` has checked that the listener exists.
                 routing.attach(listeners[attachment.listener.as_str()], &attachment.hostnames, ids.clone());
             }
+            if !ids.is_empty() {
+                routing.kept.push(Kept { hash: route.hash(), matches: ids });
+            }
         }
         routing.sort();
         routing
+    }
+
+    /// Key, hash and matches of each route.
+    fn kept(&self) -> impl Iterator<Item = (&str, u64, &[Arc<Candidate>])> {
+        self.kept.iter().map(|kept| {
+            let matches = &self.matches[kept.matches.start as usize..kept.matches.end as usize];
+            (&*matches[0].rule.route.key, kept.hash, matches)
+        })
     }
 
     fn add_listeners(&mut self, context: &mut Context<'_>) {
@@ -103,16 +134,15 @@ impl Routing {
         key: &str,
         route: &gateway_snapshot::Route,
     ) {
-        let index = self.routes.len() as u32;
-        self.routes.push(Route {
+        let head = Arc::new(RouteHead {
             key: key.into(),
             title: route.name.as_str().into(),
             name: context.name(&route.name),
             created: route.created,
         });
         for position in 0..route.rules.len() {
-            let added = Rule::new(context, references, (index, route), position)
-                .and_then(|rule| self.add_rule(context, rule, &route.rules[position]));
+            let added = Rule::new(context, references, (&head, route), position)
+                .and_then(|rule| self.add_rule(context, Arc::new(rule), &route.rules[position]));
             if let Err(problem) = added {
                 context.fault(format!("route {key} rule {position}"), problem);
             }
@@ -122,15 +152,15 @@ impl Routing {
     fn add_rule(
         &mut self,
         context: &mut Context<'_>,
-        rule: Rule,
+        rule: Arc<Rule>,
         written: &gateway_snapshot::Rule,
     ) -> Result<(), String> {
         let preflights = rule.filters.cors.is_some();
         for found in &written.matches {
             // Requests with such a path are refused before routing: the match takes nothing.
             let Some(path) = path_rule(&found.path, context)? else { continue };
-            self.matches.push(Candidate {
-                rule: self.rules.len() as u32,
+            self.matches.push(Arc::new(Candidate {
+                rule: Arc::clone(&rule),
                 path,
                 conditions: Conditions::new(found, preflights, &mut context.patterns)?,
                 order: Order {
@@ -138,9 +168,8 @@ impl Routing {
                     headers: found.headers.len() as u16,
                     query: found.query.len() as u16,
                 },
-            });
+            }));
         }
-        self.rules.push(rule);
         Ok(())
     }
 
@@ -157,10 +186,9 @@ impl Routing {
     }
 
     fn sort(&mut self) {
-        let (matches, rules, routes) = (&self.matches, &self.rules, &self.routes);
         for listener in &mut self.listeners {
             for paths in listener.hosts.values_mut() {
-                paths.sort(|a, b| precedence((matches, rules, routes), a, b));
+                paths.sort(|a, b| precedence(&self.matches, a, b));
             }
         }
     }
@@ -186,11 +214,7 @@ impl Routing {
     }
 
     pub(crate) fn rule_of(&self, id: MatchId) -> &Rule {
-        &self.rules[self.matches[id as usize].rule as usize]
-    }
-
-    pub(crate) fn route_of(&self, rule: &Rule) -> &Route {
-        &self.routes[rule.route as usize]
+        &self.matches[id as usize].rule
     }
 }
 
@@ -198,7 +222,7 @@ impl Routing {
     /// What decides between two matches that ask for equally much.
     pub(crate) fn tie(&self, id: MatchId, won: MatchId) -> &'static str {
         let (rule, winner) = (self.rule_of(id), self.rule_of(won));
-        let (route, winning) = (self.route_of(rule), self.route_of(winner));
+        let (route, winning) = (&rule.route, &winner.route);
         if route.created != winning.created {
             "that route is older"
         } else if route.key != winning.key {
@@ -226,15 +250,10 @@ impl Candidate {
 }
 
 /// Order of two matches of one path: the winner is less.
-fn precedence(
-    (matches, rules, routes): (&[Candidate], &[Rule], &[Route]),
-    a: MatchId,
-    b: MatchId,
-) -> Ordering {
+fn precedence(matches: &[Arc<Candidate>], a: MatchId, b: MatchId) -> Ordering {
     let key = |id: MatchId| {
         let candidate = &matches[id as usize];
-        let rule = &rules[candidate.rule as usize];
-        let route = &routes[rule.route as usize];
+        let (rule, route) = (&candidate.rule, &candidate.rule.route);
         (Reverse(candidate.order), route.created, &route.title, &route.key, rule.position, id)
     };
     key(a).cmp(&key(b))

@@ -3,6 +3,7 @@
 //! In: a rule of a snapshot. Out: everything that a request needs to know about it, by index. Timeouts and
 //! limits of the process are already filled in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use analytics_record::NameId;
@@ -10,10 +11,10 @@ use gateway_snapshot::{BackendRef, Retry, Route, Rule as Written, Settings};
 
 use crate::filters::Filters;
 use crate::prepare::{BackendId, Context, References};
+use crate::routing::RouteHead;
 
 pub(crate) struct Rule {
-    /// Index of the route.
-    pub(crate) route: u32,
+    pub(crate) route: Arc<RouteHead>,
     /// Position in the route.
     pub(crate) position: u32,
     /// Its name, or its position.
@@ -66,7 +67,7 @@ impl Rule {
     pub(crate) fn new(
         context: &mut Context<'_>,
         references: &References<'_>,
-        (route_index, route): (u32, &Route),
+        (head, route): (&Arc<RouteHead>, &Route),
         position: usize,
     ) -> Result<Self, String> {
         let written = &route.rules[position];
@@ -79,7 +80,7 @@ impl Rule {
         let (rates, quotas) =
             (index(&written.rate_limits, &references.rates), index(&written.quotas, &references.quotas));
         Ok(Self {
-            route: route_index,
+            route: Arc::clone(head),
             position: position as u32,
             label: label.into(),
             name,

@@ -81,8 +81,8 @@ impl<V: fmt::Debug> fmt::Debug for Shared<V> {
 }
 
 impl<V: Serialize> Shared<V> {
-    /// 64 bits of XXH3 over the value's JSON.
-    fn hash(&self) -> u64 {
+    /// 64 bits of XXH3 over the value's JSON, worked out once.
+    pub fn hash(&self) -> u64 {
         *self.0.hash.get_or_init(|| {
             xxh3_64(&serde_json::to_vec(&self.0.value).expect("what is in a snapshot has string keys only"))
         })
@@ -118,6 +118,11 @@ impl<V> Entries<V> {
     /// In the order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.0.values().map(Deref::deref)
+    }
+
+    /// In the order of their keys, with what they share.
+    pub fn iter_shared(&self) -> btree_map::Iter<'_, Key, Shared<V>> {
+        self.0.iter()
     }
 
     /// In the order of their keys.
@@ -162,9 +167,19 @@ impl<V> Entries<V> {
         if Arc::ptr_eq(&self.0.0, &to.0.0) {
             return (Self::default(), Vec::new());
         }
-        let new = to.0.iter().filter(|(key, value)| self.0.get(*key) != Some(*value));
-        let put = new.map(|(key, value)| (key.clone(), value.clone())).collect();
-        (put, self.keys().filter(|key| !to.contains_key(key)).cloned().collect())
+        let mut known = self.0.iter().peekable();
+        let (mut put, mut drop) = (Vec::new(), Vec::new());
+        for (key, value) in &*to.0 {
+            while let Some((gone, _)) = known.next_if(|(known, _)| *known < key) {
+                drop.push(gone.clone());
+            }
+            let before = known.next_if(|(known, _)| *known == key);
+            if before.is_none_or(|(_, before)| before != value) {
+                put.push((key.clone(), value.clone()));
+            }
+        }
+        drop.extend(known.map(|(gone, _)| gone.clone()));
+        (put.into_iter().collect(), drop)
     }
 }
 
@@ -175,9 +190,11 @@ impl<V: PartialEq> Entries<V> {
             *self = from.clone();
             return;
         }
+        let mut known = from.0.iter().peekable();
         for (key, value) in self.0.iter_mut() {
-            if let Some(known) = from.0.get(key).filter(|known| *known == value) {
-                *value = known.clone();
+            while known.next_if(|(known, _)| *known < key).is_some() {}
+            if let Some((_, before)) = known.next_if(|(known, before)| *known == key && *before == value) {
+                *value = before.clone();
             }
         }
     }

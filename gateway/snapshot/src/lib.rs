@@ -96,6 +96,30 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// Names the settings and the keys of everything that rules refer to, in their order: what a rule means depends on
+    /// nothing else outside of its route.
+    pub fn references_hash(&self) -> u64 {
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        hash.update(&serde_json::to_vec(&self.settings).expect("settings have string keys only"));
+        let kinds: [&mut dyn Iterator<Item = &Key>; 5] = [
+            &mut self.backends.keys(),
+            &mut self.auth_policies.keys(),
+            &mut self.rate_limit_policies.keys(),
+            &mut self.quota_policies.keys(),
+            &mut self.products.keys(),
+        ];
+        for keys in kinds {
+            for key in keys {
+                hash.update(key.as_bytes());
+                hash.update(&[0xff]);
+            }
+            hash.update(&[0xfe]);
+        }
+        hash.digest()
+    }
+}
+
 /// Limits of a gateway process; each has a default and none is infinite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -31,6 +31,8 @@ const DRAIN_DELAY: u64 = 5;
 const HANDOVER: u64 = 60;
 /// For the rest of its end, in seconds.
 const LAST: u64 = 5;
+/// Name of the volume with the spool.
+const STATE: &str = "state";
 /// User and group of the process.
 const USER: u32 = 65_532;
 
@@ -62,7 +64,7 @@ pub(crate) fn children(
     };
     let mut all = vec![
         parts.child("ServiceAccount", "v1", json!({"automountServiceAccountToken": false})),
-        parts.child("Deployment", "apps/v1", parts.deployment()),
+        parts.child(parts.workload(), "apps/v1", parts.processes()),
         parts.child("PodDisruptionBudget", "policy/v1", parts.disruption()),
         parts.child("NetworkPolicy", "networking.k8s.io/v1", parts.network()),
     ];
@@ -161,16 +163,37 @@ impl Parts<'_> {
         self.gateway.spec.infrastructure.as_ref().map(|infra| infra.annotations.clone()).unwrap_or_default()
     }
 
-    fn deployment(&self) -> Value {
+    /// What runs the Pods: where each has a volume, that stays with its number.
+    fn workload(&self) -> &'static str {
+        if self.spec.spool.volume.is_some() { "StatefulSet" } else { "Deployment" }
+    }
+
+    fn processes(&self) -> Value {
         let mut spec = json!({
             "selector": {"matchLabels": self.selector()},
-            // A new process serves before an old one goes.
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {
                 "metadata": {"labels": self.labels(), "annotations": self.annotations()},
                 "spec": self.pod(),
             },
         });
+        if let Some(volume) = &self.spec.spool.volume {
+            spec["podManagementPolicy"] = "Parallel".into();
+            spec["updateStrategy"] = json!({"type": "RollingUpdate"});
+            let mut claim = json!({
+                "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": volume.size}},
+            });
+            if let Some(class) = &volume.storage_class {
+                claim["storageClassName"] = class.as_str().into();
+            }
+            spec["volumeClaimTemplates"] = json!([{
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": STATE}, "spec": claim,
+            }]);
+        } else {
+            // A new process serves before an old one goes.
+            spec["strategy"] =
+                json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+        }
         // Where something scales, the number is not ours.
         if self.spec.autoscaling.is_none() {
             spec["replicas"] = self.spec.replicas.into();
@@ -187,6 +210,13 @@ impl Parts<'_> {
                 "labelSelector": {"matchLabels": self.selector()},
             })
         });
+        let mut volumes = vec![json!({
+            "name": "identity",
+            "secret": {"secretName": format!("{}-identity", self.name), "defaultMode": 0o440},
+        })];
+        if self.spec.spool.volume.is_none() {
+            volumes.insert(0, json!({"name": STATE, "emptyDir": {}}));
+        }
         json!({
             "serviceAccountName": self.name,
             "automountServiceAccountToken": false,
@@ -201,10 +231,7 @@ impl Parts<'_> {
             },
             "topologySpreadConstraints": spread,
             "containers": [self.container()],
-            "volumes": [
-                {"name": "state", "emptyDir": {}},
-                {"name": "identity", "secret": {"secretName": format!("{}-identity", self.name), "defaultMode": 0o440}},
-            ],
+            "volumes": volumes,
         })
     }
 
@@ -230,7 +257,7 @@ impl Parts<'_> {
                 "capabilities": {"drop": ["ALL"]},
             },
             "volumeMounts": [
-                {"name": "state", "mountPath": "/var/lib/turnpike"},
+                {"name": STATE, "mountPath": "/var/lib/turnpike"},
                 {"name": "identity", "mountPath": "/var/run/turnpike/identity", "readOnly": true},
             ],
         })
@@ -304,7 +331,7 @@ impl Parts<'_> {
     fn scaler(&self) -> Option<Value> {
         let scaling = self.spec.autoscaling.as_ref()?;
         Some(json!({"spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": self.name},
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": self.workload(), "name": self.name},
             "minReplicas": scaling.min_replicas,
             "maxReplicas": scaling.max_replicas,
             "metrics": [{

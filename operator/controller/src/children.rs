@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use crds::k8s_openapi::api::apps::v1::Deployment;
+use crds::k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use crds::k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use crds::k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use crds::k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -33,6 +33,7 @@ pub(crate) fn apis(certificates: bool) -> Vec<(&'static str, ApiResource)> {
     let mut all = vec![
         ("ServiceAccount", ApiResource::erase::<ServiceAccount>(&())),
         ("Deployment", ApiResource::erase::<Deployment>(&())),
+        ("StatefulSet", ApiResource::erase::<StatefulSet>(&())),
         ("PodDisruptionBudget", ApiResource::erase::<PodDisruptionBudget>(&())),
         ("NetworkPolicy", ApiResource::erase::<NetworkPolicy>(&())),
         ("HorizontalPodAutoscaler", ApiResource::erase::<HorizontalPodAutoscaler>(&())),

@@ -55,7 +55,7 @@ pub(super) fn others(exchange: &Exchange, head: &RequestHead<'_>) -> (Vec<Other>
     let told = found.into_iter().take(MAX_OTHERS).map(|(_, hostname, id, because)| {
         let rule = routing.rule_of(id);
         let wants = format!("host {hostname}, {}", wants(&routing.matches[id as usize]));
-        let route = routing.route_of(rule).key.to_string();
+        let route = rule.route.key.to_string();
         Other { route, rule: rule.label.to_string(), wants, because }
     });
     (told.collect(), left_out)
@@ -104,7 +104,7 @@ impl Asked<'_> {
             self.routing.tie(id, won).to_owned()
         };
         let rule = self.routing.rule_of(won);
-        format!("less specific than {} rule {}: {by}", self.routing.route_of(rule).key, rule.label)
+        format!("less specific than {} rule {}: {by}", rule.route.key, rule.label)
     }
 }
 
