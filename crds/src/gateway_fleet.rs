@@ -96,11 +96,32 @@ pub struct Autoscaling {
     /// Use of the requested CPU that is aimed at, in percent.
     #[schemars(range(min = 1, max = 100))]
     pub cpu_percent: u32,
+    /// Requests in a second that each gateway is to have at most; whichever asks for more gateways counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub requests_per_second: Option<u32>,
+    /// Running requests that each gateway is to have at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub requests_in_flight: Option<u32>,
+}
+
+impl Autoscaling {
+    /// Whether it scales by what gateways tell of their requests.
+    pub fn by_requests(&self) -> bool {
+        self.requests_per_second.is_some() || self.requests_in_flight.is_some()
+    }
 }
 
 impl Default for Autoscaling {
     fn default() -> Self {
-        Self { min_replicas: 1, max_replicas: 10, cpu_percent: 70 }
+        Self {
+            min_replicas: 1,
+            max_replicas: 10,
+            cpu_percent: 70,
+            requests_per_second: None,
+            requests_in_flight: None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A fleet grows and shrinks by the load on its processors: the real metrics-server, a HorizontalPodAutoscaler that the
-# operator makes, 1 -> 3 -> 1 gateways. No request fails, and all of them are in the report. Runs after change.sh.
+# operator makes, 1 -> 3 -> 1 gateways. Then by its requests, which the operator serves as external metrics. No request
+# fails, and all of them are in the report. Runs after change.sh.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/shop.sh"
 cd "$here/../.."
@@ -72,3 +73,35 @@ wait
 none_failed "$work"/answers.*
 until_true 120 "usage of $sent requests" reported "$begun"
 say "$sent requests while the fleet grew and shrank: 0 failed, $sent in the report"
+
+# By requests: far more processor is asked for than they need.
+kubectl apply --server-side --force-conflicts -f - >/dev/null <<'YAML'
+apiVersion: turnpike.dev/v1alpha1
+kind: GatewayFleet
+metadata: {name: web, namespace: shop}
+spec:
+  autoscaling: {minReplicas: 1, maxReplicas: 3, cpuPercent: 100, requestsPerSecond: 40}
+  resources: {requests: {cpu: 400m}}
+  timeouts: {drain: 5s}
+YAML
+external() {
+    kubectl get --raw "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/$1?labelSelector=gateway%3Dweb" | grep -q '"value":"'
+}
+until_true 60 "requests in a second as a metric" external turnpike_requests_per_second
+until_true 10 "requests in flight as a metric" external turnpike_requests_in_flight
+until_true 120 "one gateway" programmed "served by 1 of 1 gateways"
+begun=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+rm -f "$work"/answers.* "$work/stop"
+for caller in 1 2 3; do
+    "${ask[@]}" "http://shop.example.com:8080/orders/[1-2000]" --rate 40/s >"$work/answers.$caller" &
+done
+few &
+until_true 90 "three gateways" programmed "served by 3 of 3 gateways"
+say "three gateways by requests: $(kubectl get hpa -n shop \
+    -o jsonpath='{.items[0].status.currentMetrics[?(@.type=="External")].external.current.averageValue}') in a second for each"
+until_true 240 "one gateway again" programmed "served by 1 of 1 gateways"
+touch "$work/stop"
+wait
+none_failed "$work"/answers.*
+until_true 120 "usage of $sent requests" reported "$begun"
+say "$sent requests while the fleet grew and shrank by them: 0 failed, $sent in the report"

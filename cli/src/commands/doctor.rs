@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use operator_compile::CONTROLLER_NAME;
 use operator_controller::{Check, certificates};
 use serde_json::Value;
 
@@ -30,11 +31,14 @@ pub(crate) struct Args {
     /// Look at the cluster of KUBECONFIG instead.
     #[arg(long)]
     kubernetes: bool,
+    /// In a cluster: `spec.controllerName` of the GatewayClasses that are looked at.
+    #[arg(long, default_value = CONTROLLER_NAME, requires = "kubernetes")]
+    controller_name: String,
 }
 
 pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> {
     let checks = if args.kubernetes {
-        operator_controller::examine(operator_compile::CONTROLLER_NAME, Timestamp::now()).await?
+        operator_controller::examine(&args.controller_name, Timestamp::now()).await?
     } else {
         machine(&args.target).await?
     };

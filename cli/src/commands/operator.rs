@@ -38,11 +38,15 @@ pub(crate) struct Args {
     /// Make Certificates for Gateways with annotations of cert-manager: where that runs without its Gateway API support.
     #[arg(long)]
     certificates: bool,
+    /// Address where the API server finds external metrics, for fleets that are scaled by their requests.
+    #[arg(long, value_name = "ADDRESS")]
+    external_metrics: Option<SocketAddr>,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let options = operator_controller::Options {
         listen: args.listen,
+        external_metrics: args.external_metrics,
         namespace: args.namespace,
         replica: args.replica,
         watch: args.watch,
@@ -52,6 +56,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             operator: args.advertise,
             analytics: args.analytics,
             certificates: args.certificates,
+            external_metrics: false,
         },
     };
     let announce = |address| {

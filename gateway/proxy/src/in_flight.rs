@@ -20,6 +20,8 @@ struct Places {
     /// When the request at each place began.
     since_ns: Vec<u64>,
     free: Vec<usize>,
+    /// Requests that have begun.
+    begun: u64,
 }
 
 /// One running request.
@@ -35,6 +37,7 @@ impl InFlight {
     pub(crate) fn begin(self: &Arc<Self>, since_ns: u64) -> Running {
         let share = thread::share(SHARES);
         let mut places = self.lock(share);
+        places.begun += 1;
         let place = if let Some(place) = places.free.pop() {
             places.since_ns[place] = since_ns;
             place
@@ -49,6 +52,11 @@ impl InFlight {
     pub(crate) fn oldest(&self, now_ns: u64) -> u64 {
         let first = |share| self.lock(share).since_ns.iter().copied().min().unwrap_or(NONE);
         (0..SHARES).map(first).fold(now_ns, u64::min)
+    }
+
+    /// Requests that have begun so far.
+    pub(crate) fn begun(&self) -> u64 {
+        (0..SHARES).map(|share| self.lock(share).begun).sum()
     }
 
     /// Running requests.

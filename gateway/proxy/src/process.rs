@@ -171,7 +171,7 @@ impl Process {
             unbound: Vec::new(),
         };
         reload.start_from_last_good();
-        let source = source(options.snapshots);
+        let source = source(options.snapshots, &shared.in_flight);
         Ok(Self {
             shared: Arc::clone(&shared),
             admin: Arc::clone(&admin),
@@ -262,10 +262,10 @@ fn open_spool(options: &Options) -> Result<(Spool, Sealer), OpenError> {
     Ok((spool, sealer))
 }
 
-fn source(snapshots: Snapshots) -> Box<dyn Source> {
+fn source(snapshots: Snapshots, in_flight: &Arc<InFlight>) -> Box<dyn Source> {
     match snapshots {
         Snapshots::File(path) => Box::new(FileSource::new(&path)),
-        Snapshots::Operator(operator) => Box::new(StreamSource::new(operator)),
+        Snapshots::Operator(operator) => Box::new(StreamSource::new(operator, Arc::clone(in_flight))),
     }
 }
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AuthPolicy, Backend, Certificate, Consumer, Entries, Key, Listener, Plan, Product, QuotaPolicy, RateLimitPolicy,
-    Route, Settings, Snapshot, Subscription,
+    AuthPolicy, Backend, Certificate, Consumer, Entries, Key, Listener, Plan, Product, QuotaPolicy,
+    RateLimitPolicy, Route, Settings, Snapshot, Subscription,
 };
 
 /// Changes to one map: entries to put and keys to drop.

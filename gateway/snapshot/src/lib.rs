@@ -87,7 +87,8 @@ impl Snapshot {
     /// kind. No defence against forgery.
     pub fn hash(&self) -> u128 {
         let mut hash = xxhash_rust::xxh3::Xxh3::new();
-        let settings = serde_json::to_vec(&(self.format, &self.settings)).expect("settings have string keys only");
+        let settings =
+            serde_json::to_vec(&(self.format, &self.settings)).expect("settings have string keys only");
         hash.update(&settings);
         for kind in self.hashes() {
             hash.update(&kind.to_le_bytes());

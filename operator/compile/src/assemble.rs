@@ -107,11 +107,7 @@ fn uses(shown: &[Arc<Shown>]) -> Uses {
     all
 }
 
-fn snapshot(
-    derived: &mut Derived<'_, '_>,
-    shown: &[Arc<Shown>],
-    warnings: &mut Vec<Warning>,
-) -> Snapshot {
+fn snapshot(derived: &mut Derived<'_, '_>, shown: &[Arc<Shown>], warnings: &mut Vec<Warning>) -> Snapshot {
     let mut snapshot = Snapshot {
         format: FORMAT,
         settings: settings(derived, warnings),
@@ -149,12 +145,10 @@ fn used(derived: &Derived<'_, '_>, snapshot: &mut Snapshot) {
     snapshot.rate_limit_policies = pick(rules().flat_map(|rule| &rule.rate_limits), |key| {
         contents.rate_limits.get(key)?.as_ref().ok().cloned()
     });
-    snapshot.quota_policies = pick(rules().flat_map(|rule| &rule.quotas), |key| {
-        contents.quotas.get(key)?.as_ref().ok().cloned()
-    });
-    snapshot.products = pick(rules().flat_map(|rule| &rule.product), |key| {
-        Some(derived.products.get(key)?.product.clone())
-    });
+    snapshot.quota_policies =
+        pick(rules().flat_map(|rule| &rule.quotas), |key| contents.quotas.get(key)?.as_ref().ok().cloned());
+    snapshot.products =
+        pick(rules().flat_map(|rule| &rule.product), |key| Some(derived.products.get(key)?.product.clone()));
     let subscriptions = snapshot.subscriptions.clone();
     snapshot.plans = pick(subscriptions.values().map(|subscription| &subscription.plan), |key| {
         Some(derived.plans.get(key)?.as_ref().ok()?.plan.clone())
@@ -234,7 +228,9 @@ impl Derived<'_, '_> {
     }
 
     /// Gateways through which each backend is reached, by kind and name of the backend object.
-    pub(crate) fn gateways_of_backends(&self) -> BTreeMap<&(&'static str, ObjectName), BTreeSet<&ObjectName>> {
+    pub(crate) fn gateways_of_backends(
+        &self,
+    ) -> BTreeMap<&(&'static str, ObjectName), BTreeSet<&ObjectName>> {
         let mut reached: BTreeMap<&(&'static str, ObjectName), BTreeSet<&ObjectName>> = BTreeMap::new();
         for route in &self.routes {
             for target in &route.found.objects {

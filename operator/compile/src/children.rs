@@ -25,6 +25,12 @@ const MAX_LABEL: usize = 63;
 pub const ADMIN_PORT: u16 = 64_512;
 /// Added to listener ports below 1024, which need a privilege.
 pub const UNPRIVILEGED: u16 = 64_512;
+/// External metric: requests in a second over the whole fleet of the Gateway that [`GATEWAY_LABEL`] names.
+pub const REQUESTS_PER_SECOND: &str = "turnpike_requests_per_second";
+/// External metric: requests that run, likewise.
+pub const REQUESTS_IN_FLIGHT: &str = "turnpike_requests_in_flight";
+/// Label of external metrics with the name of a Gateway in the namespace that is asked about.
+pub const GATEWAY_LABEL: &str = "gateway";
 /// How long a Pod that ends goes on accepting, until balancers have noticed, in seconds.
 const DRAIN_DELAY: u64 = 5;
 /// How long a Pod that ends hands its usage over, in seconds: its spool ends with it.
@@ -330,14 +336,28 @@ impl Parts<'_> {
 
     fn scaler(&self) -> Option<Value> {
         let scaling = self.spec.autoscaling.as_ref()?;
+        let mut metrics = vec![json!({
+            "type": "Resource",
+            "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": scaling.cpu_percent}},
+        })];
+        let wanted = [
+            (REQUESTS_PER_SECOND, scaling.requests_per_second),
+            (REQUESTS_IN_FLIGHT, scaling.requests_in_flight),
+        ];
+        for (name, most) in wanted.into_iter().filter(|_| self.runtime.external_metrics) {
+            let selector = json!({"matchLabels": {GATEWAY_LABEL: self.gateway.metadata.name}});
+            metrics.extend(most.map(|most| {
+                json!({"type": "External", "external": {
+                    "metric": {"name": name, "selector": selector},
+                    "target": {"type": "AverageValue", "averageValue": most.to_string()},
+                }})
+            }));
+        }
         Some(json!({"spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": self.workload(), "name": self.name},
             "minReplicas": scaling.min_replicas,
             "maxReplicas": scaling.max_replicas,
-            "metrics": [{
-                "type": "Resource",
-                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": scaling.cpu_percent}},
-            }],
+            "metrics": metrics,
         }}))
     }
 }

@@ -43,7 +43,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use children::{ADMIN_PORT, Child, UNPRIVILEGED};
+pub use children::{ADMIN_PORT, Child, GATEWAY_LABEL, REQUESTS_IN_FLIGHT, REQUESTS_PER_SECOND, UNPRIVILEGED};
 pub use diagnostic::render;
 pub use fleets::Fleet;
 use gateway_snapshot::{Catalog, Snapshot};

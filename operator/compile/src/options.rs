@@ -40,4 +40,7 @@ pub struct Runtime {
     pub analytics: Option<String>,
     /// Make cert-manager Certificates for Gateways with its annotations, where its own Gateway API support is off.
     pub certificates: bool,
+    /// Whether fleets can scale by requests: somebody serves [`crate::REQUESTS_PER_SECOND`] and
+    /// [`crate::REQUESTS_IN_FLIGHT`] as external metrics.
+    pub external_metrics: bool,
 }

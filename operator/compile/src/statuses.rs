@@ -82,7 +82,15 @@ fn gateways(derived: &Derived<'_, '_>, out: &mut Statuses) {
 fn ours(derived: &Derived<'_, '_>, out: &mut Statuses) {
     let resources = derived.world.resources;
     for (name, fleet) in &resources.gateway_fleets {
-        let accepted = Condition::accepted_unless(fleet::settings(&fleet.spec).err().as_ref());
+        let mut accepted = Condition::accepted_unless(fleet::settings(&fleet.spec).err().as_ref());
+        let by_requests = fleet.spec.autoscaling.as_ref().is_some_and(|scaling| scaling.by_requests());
+        let runtime = derived.world.options.runtime.as_ref();
+        let unheard = by_requests && runtime.is_some_and(|runtime| !runtime.external_metrics);
+        if unheard && accepted.status == Truth::True {
+            accepted = accepted.saying(
+                "spec.autoscaling: gateways scale by CPU only: the API external.metrics.k8s.io is another's in this cluster, or the operator was not allowed to serve it",
+            );
+        }
         out.insert(
             ObjectRef::new("GatewayFleet", name),
             Status::of(fleet.metadata.generation, vec![accepted]).into(),

@@ -39,7 +39,8 @@ fn one(
     now: Timestamp,
 ) -> (String, Option<String>) {
     let Certificate { serial, not_after, .. } = certificate;
-    let until = Timestamp::from_second(*not_after).map_or_else(|_| "for ever".to_owned(), |end| end.to_string());
+    let until =
+        Timestamp::from_second(*not_after).map_or_else(|_| "for ever".to_owned(), |end| end.to_string());
     let known = format!("certificate {name} (serial {serial}, not after {until})");
     let alarm = match certificate {
         _ if now.as_second() >= *not_after => Some(format!("{known} has expired: renew it in its Secret")),

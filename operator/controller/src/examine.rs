@@ -44,7 +44,12 @@ pub fn certificates(snapshot: &Snapshot, now: Timestamp) -> Vec<Check> {
     let check = |(key, certificate): (&Key, &Certificate)| {
         let days = (certificate.not_after - now.as_second()).div_euclid(86_400);
         let found = format!("{key} (serial {}) ends in {days} days", certificate.serial);
-        Check::new("certificate", !certificate.ends_soon(now.as_second()), found, "renew the certificate in its Secret")
+        Check::new(
+            "certificate",
+            !certificate.ends_soon(now.as_second()),
+            found,
+            "renew the certificate in its Secret",
+        )
     };
     snapshot.certificates.iter().map(check).collect()
 }

@@ -45,6 +45,13 @@ pub(crate) fn uri_of(certificate: &[u8]) -> Option<String> {
     })
 }
 
+/// The common name of a certificate (DER).
+pub(crate) fn common_name(certificate: &[u8]) -> Option<String> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let name = certificate.subject().iter_common_name().next()?;
+    name.as_str().ok().map(str::to_owned)
+}
+
 /// The CA.
 pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
@@ -134,6 +141,11 @@ impl Ca {
         self.issue("spiffe://turnpike/operator", Some(OPERATOR_NAME), now)
     }
 
+    /// A certificate for what the operator serves to the API server as `host`.
+    pub(crate) fn external(&self, host: &str, now: Timestamp) -> Result<Identity, rcgen::Error> {
+        self.issue("spiffe://turnpike/operator", Some(host), now)
+    }
+
     /// A certificate for the gateways of a fleet, and when to issue the next one.
     pub(crate) fn fleet(&self, fleet: &str, now: Timestamp) -> Result<(Identity, Timestamp), rcgen::Error> {
         let identity = self.issue(&fleet_uri(fleet), None, now)?;
@@ -150,12 +162,7 @@ impl Ca {
         Ok((identity, now + LIFE * 2 / 3))
     }
 
-    fn issue(
-        &self,
-        uri: &str,
-        name: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Identity, rcgen::Error> {
+    fn issue(&self, uri: &str, name: Option<&str>, now: Timestamp) -> Result<Identity, rcgen::Error> {
         let mut params = params("Turnpike", now, LIFE);
         params.subject_alt_names = vec![SanType::URI(uri.try_into()?)];
         if let Some(name) = name {

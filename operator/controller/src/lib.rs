@@ -9,6 +9,7 @@ mod certificates;
 mod children;
 mod events;
 mod examine;
+mod external;
 mod features;
 mod identity;
 mod leader;
@@ -36,6 +37,8 @@ const OURS: &str = "app.kubernetes.io/managed-by=turnpike";
 pub struct Options {
     /// Where gateways and analytics follow.
     pub listen: SocketAddr,
+    /// Where external metrics are served to the API server, if at all.
+    pub external_metrics: Option<SocketAddr>,
     /// Namespace of the operator's own objects: its CA.
     pub namespace: String,
     /// Name of this operator among those of the cluster, no two of which are equal; by default a random one.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crds::gateway_fleet::Autoscaling;
 use crds::k8s_openapi::api::core::v1::Secret;
 use gateway_snapshot::{Catalog, lint};
 use jiff::Timestamp;
@@ -23,6 +24,7 @@ use tonic::transport::{Certificate, Identity, Server as TonicServer, ServerTlsCo
 
 use crate::analytics;
 use crate::children::{self, Children};
+use crate::external::{self, External};
 use crate::features;
 use crate::identity::{Ca, SECRET};
 use crate::leader::Leader;
@@ -70,7 +72,23 @@ pub async fn run(
     let mut leader = Leader::new(client.clone(), &options.namespace, replica.clone());
     let usage = follow_usage(&ca, now, options.runtime.analytics.as_deref(), leader.leads())?;
     let analytics = options.runtime.analytics.as_deref().map(host).transpose()?;
+    let (wanted, is_wanted) = watch::channel(false);
+    let (is_ours, ours) = watch::channel(false);
+    if let Some(address) = options.external_metrics {
+        let host = format!("{}.{}.svc", external::claim::SERVICE, options.namespace);
+        let external = External {
+            client: client.clone(),
+            address,
+            namespace: options.namespace.clone(),
+            trusted: ca.trusted.clone(),
+            identity: ca.external(&host, now).map_err(Error::identity)?,
+            publisher: Arc::clone(&publisher),
+        };
+        tokio::spawn(external.run(is_wanted, is_ours));
+    }
     let operator = Operator {
+        scaled_by_requests: wanted,
+        external_metrics: ours,
         analytics: analytics.map(|host| (options.namespace.clone(), host)),
         compile: operator_compile::Options {
             controller_name: options.controller_name.clone(),
@@ -175,6 +193,10 @@ struct Operator {
     /// Namespace of analytics, and the host by which gateways reach it.
     analytics: Option<(String, String)>,
     compile: operator_compile::Options,
+    /// Whether some fleet asks to be scaled by its requests.
+    scaled_by_requests: watch::Sender<bool>,
+    /// Whether external metrics are ours to serve.
+    external_metrics: watch::Receiver<bool>,
     client: Client,
     ca: Ca,
     /// The Secret of the CA.
@@ -201,6 +223,7 @@ impl Operator {
         let mut wait = LOOK;
         let publisher = Arc::clone(&self.publisher);
         let (mut leads, mut usage) = (self.leads.clone(), self.usage.clone());
+        let mut external = self.external_metrics.clone();
         loop {
             tokio::select! {
                 change = news.recv() => match change {
@@ -210,6 +233,11 @@ impl Operator {
                 () = publisher.heard.notified() => {}
                 Ok(()) = leads.changed() => self.stale = true,
                 Ok(()) = usage.changed() => self.stale = true,
+                Ok(()) = external.changed() => {
+                    let ours = *external.borrow_and_update();
+                    self.compile.runtime.iter_mut().for_each(|runtime| runtime.external_metrics = ours);
+                    self.world.changed = true;
+                }
                 Some(done) = self.statuses.done() => {
                     self.statuses.note(done);
                     if *self.leads.borrow() {
@@ -230,7 +258,9 @@ impl Operator {
                 continue;
             }
             if !self.keep_ca(Timestamp::now()).await {
-                return tracing::info!("the CA has changed, or it is time for another certificate: starting again");
+                return tracing::info!(
+                    "the CA has changed, or it is time for another certificate: starting again"
+                );
             }
             wait = self.round().await;
             if let Some(ready) = ready.take() {
@@ -269,6 +299,11 @@ impl Operator {
             let compile = || self.compiler.compile(&self.world.resources, &self.compile, publish);
             self.compiled = tokio::task::block_in_place(compile);
             self.forget();
+            let mut fleets = self.world.resources.gateway_fleets.values();
+            let by_requests =
+                fleets.any(|fleet| fleet.spec.autoscaling.as_ref().is_some_and(Autoscaling::by_requests));
+            self.scaled_by_requests
+                .send_if_modified(|known| std::mem::replace(known, by_requests) != by_requests);
             self.stale = true;
             tracing::debug!(?published, compiled = ?begun.elapsed(), "compiled");
         }
@@ -323,7 +358,12 @@ impl Operator {
             .collect()
     }
 
-    fn one(&self, object: &ObjectRef, status: &Arc<Status>, verdicts: &BTreeMap<&ObjectName, Verdict>) -> Wanted {
+    fn one(
+        &self,
+        object: &ObjectRef,
+        status: &Arc<Status>,
+        verdicts: &BTreeMap<&ObjectName, Verdict>,
+    ) -> Wanted {
         let gateway = match object.kind {
             "Gateway" => Some(object.name.clone()),
             "ListenerSet" => gateway_of_set(&self.world.resources, &object.name),
@@ -361,7 +401,8 @@ fn rfc3339(now: Timestamp) -> String {
 fn publish(publisher: &Publisher, world: &World, fleets: &[Fleet], catalog: &Catalog) {
     for fleet in fleets {
         let name = fleet.gateway.to_string();
-        let same = publisher.follow(&name).borrow().as_ref().is_some_and(|s| s.version == fleet.snapshot.version);
+        let same =
+            publisher.follow(&name).borrow().as_ref().is_some_and(|s| s.version == fleet.snapshot.version);
         let findings = if same { Vec::new() } else { lint(&fleet.snapshot) };
         if let Some(finding) = findings.first() {
             tracing::error!(fleet = %fleet.gateway, %finding, "not published: this is a defect of the compiler");

@@ -5,12 +5,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use gateway_snapshot::{Catalog, Snapshot};
 use tokio::sync::{Notify, watch};
 
 /// Versions of a fleet that are remembered: an answer to an older one says nothing any more.
 const REMEMBERED: usize = 64;
+
+/// What a replica told longer ago says nothing any more.
+const FRESH: Duration = Duration::from_secs(20);
 
 /// Shared by the loop and the streams.
 #[derive(Debug, Default)]
@@ -52,6 +56,29 @@ struct Replica {
     /// Version that it serves.
     serves: String,
     complaints: Vec<String>,
+    load: Option<Load>,
+}
+
+/// What a replica, or a fleet, has to do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Load {
+    /// Requests that have begun so far.
+    requests: u64,
+    /// Requests that run.
+    pub(crate) in_flight: u64,
+    /// Requests in a second, over the last interval.
+    pub(crate) per_second: f64,
+    at: Instant,
+}
+
+impl Load {
+    /// After `before`, what was measured at `at`. Before two measurements, and after a restart, there is no rate.
+    fn measured(before: Option<&Self>, requests: u64, in_flight: u64, at: Instant) -> Self {
+        let between = before.map(|before| (before, at.saturating_duration_since(before.at).as_secs_f64()));
+        let rate = between.filter(|(before, seconds)| *seconds > 0.5 && requests >= before.requests);
+        let per_second = rate.map_or(0.0, |(before, seconds)| (requests - before.requests) as f64 / seconds);
+        Self { requests, in_flight, per_second, at }
+    }
 }
 
 /// What became of an update at a replica.
@@ -125,6 +152,35 @@ impl Publisher {
             }
             state.complaints = answer.errors;
         });
+    }
+
+    /// A replica has told what it has to do.
+    pub(crate) fn measured(
+        &self,
+        fleet: &str,
+        replica: &str,
+        session: u64,
+        (requests, in_flight): (u64, u64),
+        at: Instant,
+    ) {
+        let mut fleets = self.fleets();
+        let state = fleets.get_mut(fleet).and_then(|fleet| fleet.replicas.get_mut(replica));
+        if let Some(state) = state.filter(|state| state.session == session) {
+            state.load = Some(Load::measured(state.load.as_ref(), requests, in_flight, at));
+        }
+    }
+
+    /// What all replicas of a fleet together have to do, if any of them has told lately.
+    pub(crate) fn load(&self, fleet: &str, now: Instant) -> Option<Load> {
+        let fleets = self.fleets();
+        let loads = fleets.get(fleet)?.replicas.values().filter_map(|replica| replica.load);
+        let fresh = loads.filter(|load| now.saturating_duration_since(load.at) < FRESH);
+        fresh.reduce(|one, other| Load {
+            requests: one.requests.saturating_add(other.requests),
+            in_flight: one.in_flight.saturating_add(other.in_flight),
+            per_second: one.per_second + other.per_second,
+            at: one.at.min(other.at),
+        })
     }
 
     /// A replica's stream has ended.

@@ -6,6 +6,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use gateway_snapshot::Snapshot;
@@ -117,6 +118,10 @@ async fn stream(
             report = reports.message() => match report {
                 Ok(Some(Report { report: Some(report::Report::Answer(answer)) })) => {
                     publisher.answered(&hello.fleet, &hello.replica, session, bounded(answer));
+                }
+                Ok(Some(Report { report: Some(report::Report::Load(load)) })) => {
+                    let measured = (load.requests, load.in_flight);
+                    publisher.measured(&hello.fleet, &hello.replica, session, measured, Instant::now());
                 }
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => break,

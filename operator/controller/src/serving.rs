@@ -52,11 +52,8 @@ impl Verdict {
         let said = listeners.filter_map(|known| self.certificates.get(&format!("{owner}/{}", known.name)));
         let new: BTreeSet<&String> =
             said.flat_map(|said| &said.alarms).filter(|alarm| !told.contains(*alarm)).collect();
-        let notice = |text: &String| Notice {
-            reason: "CertificateExpires",
-            action: "Serving",
-            text: text.clone(),
-        };
+        let notice =
+            |text: &String| Notice { reason: "CertificateExpires", action: "Serving", text: text.clone() };
         new.into_iter().map(notice).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Who may call: keys, groups, products, subscriptions.
 
-use gateway_snapshot::{Entries, Credential, Snapshot, Stage, SubscriptionState};
+use gateway_snapshot::{Credential, Entries, Snapshot, Stage, SubscriptionState};
 
 use crate::support::*;
 

@@ -20,6 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::{Answer, Candidate, Source};
+use crate::in_flight::InFlight;
 use proto::snapshots_client::SnapshotsClient;
 use proto::{Hello, Report, report, update};
 
@@ -39,6 +40,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// The addresses of operators are asked for this often.
 const LOOK_UP: Duration = Duration::from_secs(5);
+
+/// Operators are told this often how much there is to do.
+const MEASURE: Duration = Duration::from_secs(5);
 
 /// Where snapshots come from in a cluster.
 #[derive(Debug, Clone)]
@@ -61,10 +65,10 @@ pub(crate) struct StreamSource {
 
 impl StreamSource {
     /// Connects in the background, until the source is dropped.
-    pub(crate) fn new(operator: Operator) -> Self {
+    pub(crate) fn new(operator: Operator, in_flight: Arc<InFlight>) -> Self {
         let (sender, candidates) = mpsc::channel(1);
         let (answer, answers) = watch::channel(None);
-        let feed = Arc::new(Feed { operator, sender, received: Mutex::default() });
+        let feed = Arc::new(Feed { operator, in_flight, sender, received: Mutex::default() });
         tokio::spawn(follow_all(feed, answers));
         Self { candidates, answer }
     }
@@ -104,6 +108,7 @@ enum Ended {
 /// What the streams to all operators share.
 struct Feed {
     operator: Operator,
+    in_flight: Arc<InFlight>,
     sender: mpsc::Sender<Candidate>,
     /// What was given last, served or not: differences lead on from it. Locked by the stream that feeds.
     received: Mutex<Option<Arc<Snapshot>>>,
@@ -205,8 +210,15 @@ impl Follower {
         *well = true;
         // What is served now is told to every operator anew.
         self.answers.mark_changed();
+        let mut measure = tokio::time::interval(MEASURE);
         loop {
             tokio::select! {
+                _ = measure.tick() => {
+                    let in_flight = &self.feed.in_flight;
+                    let load = proto::Load { requests: in_flight.begun(), in_flight: in_flight.count() };
+                    let load = report::Report::Load(load);
+                    reports.send(Report { report: Some(load) }).await.map_err(|_| Ended::Closed)?;
+                }
                 update = updates.next() => {
                     let update = update.ok_or(Ended::Closed)??.update.ok_or(Ended::Closed)?;
                     let Some(received) = &mut received else { continue };

@@ -232,8 +232,7 @@ impl Metrics {
         for (key, found) in now {
             self.certificates.get_or_create(&labels((key, found))).set(found.not_after);
         }
-        let gone =
-            before.iter().filter(|(key, old)| now.get(key).is_none_or(|new| new.serial != old.serial));
+        let gone = before.iter().filter(|(key, old)| now.get(key).is_none_or(|new| new.serial != old.serial));
         for found in gone {
             self.certificates.remove(&labels(found));
         }
@@ -295,6 +294,9 @@ mod tests {
         metrics.certificates(&old, &new);
         let text = metrics.text(Readings::default());
         let name = "turnpike_gateway_certificate_not_after_seconds{certificate=\"shop/tls\",serial=";
-        assert!(text.contains(&format!("{name}\"0b\"}} 9")) && !text.contains(&format!("{name}\"0a\"")), "{text}");
+        assert!(
+            text.contains(&format!("{name}\"0b\"}} 9")) && !text.contains(&format!("{name}\"0a\"")),
+            "{text}"
+        );
     }
 }

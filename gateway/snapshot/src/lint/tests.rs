@@ -14,7 +14,14 @@ fn sound() -> Snapshot {
     snapshot.backends.insert("shop/orders".into(), backend);
     snapshot.certificates.insert(
         "shop/tls".into(),
-        Certificate { chain: "x".into(), key: "x".into(), names: vec![], serial: "1".into(), not_before: 0, not_after: 0 },
+        Certificate {
+            chain: "x".into(),
+            key: "x".into(),
+            names: vec![],
+            serial: "1".into(),
+            not_before: 0,
+            not_after: 0,
+        },
     );
     snapshot.listeners.insert(
         "shop/web/https".into(),
@@ -91,8 +98,14 @@ fn each_broken_invariant_is_found_by_name() {
         ),
         (|s| s.certificates.get_mut("shop/tls").unwrap().key.clear(), "certificate shop/tls: chain or key"),
         (|s| s.listeners.get_mut("shop/web/https").unwrap().tls = None, "protocol and tls do not agree"),
-        (|s| s.listeners = Entries::default(), "route httproute/shop/orders: listener shop/web/https is missing"),
-        (|s| s.backends = Entries::default(), "route httproute/shop/orders rule 0: backend shop/orders is missing"),
+        (
+            |s| s.listeners = Entries::default(),
+            "route httproute/shop/orders: listener shop/web/https is missing",
+        ),
+        (
+            |s| s.backends = Entries::default(),
+            "route httproute/shop/orders rule 0: backend shop/orders is missing",
+        ),
         (|s| rule(s).matches.clear(), "rule 0: no match"),
         (|s| rule(s).auth = Some("shop/keys".into()), "auth policy shop/keys is missing"),
         (|s| rule(s).rate_limits = vec!["shop/r".into()], "rate limit policy shop/r is missing"),

@@ -40,6 +40,7 @@ fn read(path: PathBuf) -> Case {
         operator: "https://operator:9443".to_owned(),
         analytics: Some("https://analytics:9443".to_owned()),
         certificates: true,
+        external_metrics: text.contains("# external metrics"),
     });
     let options = Options { now: Some(NOW), runtime, ..Options::default() };
     let (mut resources, lines) = resources::read(&[("in.yaml".to_owned(), text)]);

@@ -68,3 +68,25 @@ fn followers_wake_for_other_contents_only() {
     publisher.retain(|fleet| fleet != FLEET);
     assert!(current.has_changed().is_err(), "the stream ends with its Gateway");
 }
+
+#[test]
+fn a_fleet_has_to_do_what_its_replicas_lately_told() {
+    let publisher = Publisher::default();
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let load = |now| publisher.load(FLEET, at(now)).map(|load| (load.per_second, load.in_flight));
+    publisher.joined(FLEET, "a", 1);
+    publisher.joined(FLEET, "b", 2);
+    assert_eq!(load(0), None, "nobody has told");
+    publisher.measured(FLEET, "a", 1, (1_000, 3), at(0));
+    assert_eq!(load(0), Some((0.0, 3)), "one measurement is no rate");
+    publisher.measured(FLEET, "a", 1, (1_500, 2), at(5));
+    publisher.measured(FLEET, "b", 2, (0, 1), at(5));
+    publisher.measured(FLEET, "b", 2, (50, 4), at(10));
+    assert_eq!(load(10), Some((110.0, 6)));
+    publisher.measured(FLEET, "b", 1, (9_999, 9), at(12));
+    assert_eq!(load(12), Some((110.0, 6)), "an earlier stream says nothing");
+    assert_eq!(load(26), Some((10.0, 4)), "a has been silent");
+    publisher.measured(FLEET, "b", 2, (7, 0), at(27));
+    assert_eq!(load(27), Some((0.0, 0)), "b has started again");
+}

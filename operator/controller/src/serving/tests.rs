@@ -149,15 +149,18 @@ fn a_listener_says_which_certificate_it_serves_and_an_alarm_is_told_once() {
     };
     let said = |second, live: &Value| {
         let verdict = at(second);
-        let message = answered(&status, "shop/web", &verdict, live).listeners[0].conditions[0].message.clone();
+        let message =
+            answered(&status, "shop/web", &verdict, live).listeners[0].conditions[0].message.clone();
         (message, verdict.alarms(&status, "shop/web", live).len())
     };
-    let served = "served by 2 of 2 gateways; certificate shop/tls (serial 0a, not after 1970-01-01T00:01:40Z)";
+    let served =
+        "served by 2 of 2 gateways; certificate shop/tls (serial 0a, not after 1970-01-01T00:01:40Z)";
     assert_eq!(said(1, &Value::Null), (format!("{served}, served by 1 of 2"), 0));
     let (message, alarms) = said(90, &Value::Null);
     assert_eq!(message, format!("{served} ends soon and has not been renewed, served by 1 of 2"));
     assert_eq!(alarms, 1);
-    let live = json!({"listeners": [{"name": "https", "conditions": [{"type": "Programmed", "message": message}]}]});
+    let live =
+        json!({"listeners": [{"name": "https", "conditions": [{"type": "Programmed", "message": message}]}]});
     assert_eq!(said(91, &live), (message, 0), "it has been told");
     assert_eq!(said(101, &live).1, 1, "that it has expired is news");
 }
