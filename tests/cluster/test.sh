@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that is shown on a real Kubernetes node, one after the other: the example with its usage, a fleet that
 # changes under load, operators that are lost, an operator confined to a namespace, certificates and the CA inside that are
-# replaced, spools on volumes, processes that are killed, scaling by load, conformance. Where a machine cannot run the node,
+# replaced, spools on volumes, a hostile namespace, processes that are killed, scaling by load, conformance. Where a machine cannot run the node,
 # says so and passes.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,6 +18,7 @@ trap '"$here/down.sh"' EXIT
 "$here/cert-manager.sh"
 "$here/authority.sh"
 "$here/spool.sh"
+"$here/isolation.sh"
 "$here/chaos.sh"
 "$here/autoscale.sh"
 "$here/conformance.sh"
