@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CONSOLE := dashboards/console
 BIN = $(shell cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/up/turnpike
 
-.PHONY: help bench up test test-rust test-cluster cluster cluster-down demo-cluster conformance lint fmt golden engine console images deny setup partners chaos fuzz
+.PHONY: help bench bench-kubernetes up test test-rust test-cluster cluster cluster-down demo-cluster conformance lint fmt golden engine console images deny setup partners chaos fuzz
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -70,6 +70,9 @@ fuzz: ## fuzz every parser of outside bytes for a while: make fuzz SECONDS=60
 bench: ## Turnpike beside nginx, HAProxy and Envoy, and what a request and size cost, into docs/benchmarks.md (as root, alone on the machine); QUICK=1 for short rounds
 	./tests/bench/peers.sh $(if $(QUICK),QUICK) >docs/benchmarks.md
 	cargo bench -p tests --bench cost >>docs/benchmarks.md
+
+bench-kubernetes: ## How long a change takes on the node of `make cluster`, into docs/benchmarks-kubernetes.md
+	./tests/bench/propagation.sh >docs/benchmarks-kubernetes.md
 
 chaos: engine ## a longer kill test: make chaos KILLS=1000 SEED=1
 	cargo build --workspace --all-targets

@@ -49,6 +49,14 @@ memory() {
         grep -qz 'turnpike$' "/proc/$pid/cmdline" && awk '/^VmRSS/ {printf "%.0f ", $2 / 1024}' "/proc/$pid/status"
     done
 }
+cat <<MD
+# How long a change takes on Kubernetes
+
+Written by \`make bench-kubernetes\` on $(date -u +%F): $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), $(nproc) cores for the
+node, all of Kubernetes, two gateways, one operator, analytics and who measures; Turnpike in profile $profile. From sending an
+\`apply\` of an HTTPRoute until both gateways answer by it, asked every millisecond; in between each answer was the one before.
+
+MD
 python3 tests/bench/propagation.py "$work/config.json" "$routes" "$changes" "${addresses[@]}"
 echo
 echo "Resident memory at $routes routes, MiB: operator $(memory operator)- gateways $(memory gateway)"

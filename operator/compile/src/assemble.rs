@@ -43,12 +43,17 @@ pub(crate) struct Derived<'w, 'a> {
     pub(crate) overcharged: BTreeMap<Key, String>,
 }
 
-/// The whole compilation.
-pub(crate) fn assemble(
-    world: &World<'_>,
-    memo: &mut Memo,
-    served: impl FnOnce(&[Fleet], &Catalog),
-) -> Compiled {
+/// What gateways and analytics need, and what statuses are made of.
+pub(crate) struct Served<'w, 'a> {
+    derived: Derived<'w, 'a>,
+    snapshot: Snapshot,
+    found: Vec<Warning>,
+    pub(crate) fleets: Vec<Fleet>,
+    pub(crate) catalog: Catalog,
+}
+
+/// The first half of a compilation.
+pub(crate) fn serve<'w, 'a>(world: &'w World<'a>, memo: &mut Memo) -> Served<'w, 'a> {
     let classes = classes(world);
     let gateways = gateways(world, &classes, std::mem::take(&mut memo.certificates));
     let contents = Contents::new(world.resources);
@@ -81,8 +86,15 @@ pub(crate) fn assemble(
     let mut catalog = catalog(&derived);
     version::stamp(&mut snapshot, &mut catalog);
     memo.snapshot = snapshot.clone();
+    memo.certificates = std::mem::take(&mut derived.gateways.certificates).again();
     let fleets = fleets::fleets(&derived, &snapshot);
-    served(&fleets, &catalog);
+    Served { derived, snapshot, found, fleets, catalog }
+}
+
+/// The second half: what to tell the authors.
+pub(crate) fn report(served: Served<'_, '_>) -> Compiled {
+    let Served { derived, snapshot, mut found, fleets, catalog } = served;
+    let world = derived.world;
     warnings::add(&derived, &snapshot, &mut found);
     let mut statuses = statuses::all(&derived);
     let mut unused = unused::unused(world);
@@ -90,7 +102,6 @@ pub(crate) fn assemble(
     statuses::tell(&mut statuses, &unused);
     found.extend(unused);
     let diagnostics = diagnostic::collect(world.resources, &statuses, &found);
-    memo.certificates = derived.gateways.certificates.again();
     Compiled { snapshot, fleets, catalog, statuses, diagnostics }
 }
 

@@ -69,7 +69,7 @@ pub struct Compiled {
 
 /// Compiles everything.
 pub fn compile(resources: &Resources, options: &Options) -> Compiled {
-    Compiler::default().compile(resources, options, |_, _| {})
+    Compiler::default().compile(resources, options)
 }
 
 /// Compiles again and again, in time that depends on what changed. The outcome is that of [`compile`].
@@ -79,13 +79,15 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    /// Compiles everything; `served` is told what gateways and analytics need before the statuses are worked out.
-    pub fn compile(
-        &mut self,
-        resources: &Resources,
-        options: &Options,
-        served: impl FnOnce(&[Fleet], &Catalog),
-    ) -> Compiled {
-        assemble::assemble(&world::World::new(resources, options), &mut self.memo, served)
+    /// Compiles everything.
+    pub fn compile(&mut self, resources: &Resources, options: &Options) -> Compiled {
+        assemble::report(assemble::serve(&world::World::new(resources, options), &mut self.memo))
+    }
+
+    /// Compiles what gateways and analytics need, and leaves the statuses for [`Self::compile`].
+    pub fn serve(&mut self, resources: &Resources, options: &Options) -> (Vec<Fleet>, Catalog) {
+        let world = world::World::new(resources, options);
+        let served = assemble::serve(&world, &mut self.memo);
+        (served.fleets, served.catalog)
     }
 }

@@ -4,7 +4,6 @@
 //! come out as they were are those of the last snapshot, with their hashes. Whether something was remembered shows in no
 //! result.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_snapshot::{Key, Route, Shared, Snapshot};
@@ -13,7 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::listener::{Certificates, Gateways};
 use crate::options::Options;
 use crate::policy::{Contents, PolicyIndex};
-use crate::resources::ObjectName;
+use crate::resources::{ObjectName, Objects};
 use crate::route::{self, CompiledRoute, RouteView, Uses};
 use crate::world::World;
 
@@ -26,7 +25,9 @@ const NOTHING_TO_ROUTES: [&str; 7] =
 pub(crate) struct Memo {
     /// What the routes were compiled with.
     context: Option<(u128, Options)>,
-    routes: BTreeMap<(&'static str, ObjectName), Remembered>,
+    /// By name.
+    http_routes: Vec<Remembered>,
+    grpc_routes: Vec<Remembered>,
     pub(crate) certificates: Certificates,
     /// As it came out last.
     pub(crate) snapshot: Snapshot,
@@ -34,9 +35,9 @@ pub(crate) struct Memo {
 
 #[derive(Debug)]
 struct Remembered {
+    name: ObjectName,
     revision: u64,
-    route: Arc<CompiledRoute>,
-    shown: Arc<Shown>,
+    kept: Kept,
 }
 
 /// What a route is in the snapshot, and what its policies do there.
@@ -60,7 +61,7 @@ impl Memo {
     ) -> Vec<Kept> {
         let context = Some((context(world), Options { now: None, ..world.options.clone() }));
         if self.context != context {
-            self.routes.clear();
+            (self.http_routes, self.grpc_routes) = Default::default();
             self.context = context;
         }
         let compile = |view: RouteView<'_>| -> Kept {
@@ -70,24 +71,25 @@ impl Memo {
             let entries = entries.into_iter().map(|(key, entry)| (key, entry.into())).collect();
             (Arc::new(route), Arc::new(Shown { entries, uses }))
         };
-        let mut before = std::mem::take(&mut self.routes);
-        let mut keep = |kind: &'static str, name: &ObjectName, revision: u64, view: &dyn Fn() -> Kept| {
-            let id = (kind, name.clone());
-            let same = before.remove(&id).filter(|known| known.revision == revision);
-            let (route, shown) = same.map_or_else(view, |known| (known.route, known.shown));
-            let kept = (Arc::clone(&route), Arc::clone(&shown));
-            self.routes.insert(id, Remembered { revision, route, shown });
-            kept
-        };
         let resources = world.resources;
-        let mut all = Vec::with_capacity(resources.http_routes.len() + resources.grpc_routes.len());
-        for (name, route) in &resources.http_routes {
-            all.push(keep("HTTPRoute", name, route.revision(), &|| compile(RouteView::from(&**route))));
-        }
-        for (name, route) in &resources.grpc_routes {
-            all.push(keep("GRPCRoute", name, route.revision(), &|| compile(RouteView::from(&**route))));
-        }
-        all
+        renew(&mut self.http_routes, &resources.http_routes, |route| compile(RouteView::from(route)));
+        renew(&mut self.grpc_routes, &resources.grpc_routes, |route| compile(RouteView::from(route)));
+        self.http_routes.iter().chain(&self.grpc_routes).map(|known| known.kept.clone()).collect()
+    }
+}
+
+/// Makes `known` what there is now; what has not changed is not compiled again.
+fn renew<T>(known: &mut Vec<Remembered>, objects: &Objects<T>, compile: impl Fn(&T) -> Kept) {
+    let mut before = std::mem::take(known).into_iter().peekable();
+    for (name, object) in objects {
+        let revision = object.revision();
+        while before.next_if(|known| known.name < *name).is_some() {}
+        let same = before.next_if(|known| known.name == *name && known.revision == revision);
+        known.push(same.unwrap_or_else(|| Remembered {
+            name: name.clone(),
+            revision,
+            kept: compile(object),
+        }));
     }
 }
 

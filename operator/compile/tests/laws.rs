@@ -50,11 +50,10 @@ fn versions_name_content() {
 fn what_a_compiler_remembers_changes_no_outcome() {
     let mut compiler = Compiler::default();
     let mut check = |resources: &Resources, options: &Options, what: &str| {
-        let mut served = None;
-        let known = compiler
-            .compile(resources, options, |fleets, catalog| served = Some((fleets.to_vec(), catalog.clone())));
+        let served = compiler.serve(resources, options);
+        let known = compiler.compile(resources, options);
         assert_eq!(known, compile(resources, options), "{what}");
-        assert_eq!(served.unwrap(), (known.fleets, known.catalog), "{what}");
+        assert_eq!(served, (known.fleets, known.catalog), "{what}");
     };
     for Case { path, mut resources, options, .. } in cases() {
         for (kind, name, raw) in case::objects(&resources) {

@@ -19,6 +19,7 @@ mod publisher;
 mod rotation;
 mod serve;
 mod serving;
+mod start;
 mod statuses;
 mod usage;
 mod watch;
@@ -27,7 +28,7 @@ mod world;
 use std::net::SocketAddr;
 
 pub use examine::{Check, certificates, examine};
-pub use operator::run;
+pub use start::run;
 
 /// Children of ours, where we watch or list a kind only for them.
 const OURS: &str = "app.kubernetes.io/managed-by=turnpike";

@@ -13,218 +13,71 @@ use crds::k8s_openapi::api::core::v1::Secret;
 use gateway_snapshot::{Catalog, lint};
 use jiff::Timestamp;
 use kube::Client;
-use operator_compile::resources::{ObjectName, Resources};
+use operator_compile::resources::ObjectName;
 use operator_compile::{Compiled, Compiler, Fleet, ObjectRef, Status};
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::TcpListenerStream;
-use tokio_util::sync::CancellationToken;
-use tonic::transport::{Certificate, Identity, Server as TonicServer, ServerTlsConfig};
 
-use crate::analytics;
-use crate::children::{self, Children};
-use crate::external::{self, External};
+use crate::children::Children;
 use crate::features;
-use crate::identity::{Ca, SECRET};
-use crate::leader::Leader;
+use crate::identity::Ca;
 use crate::publisher::Publisher;
-use crate::serve::Server;
 use crate::serving::{Ready, Verdict, answered, verdict};
 use crate::statuses::{Statuses, Wanted, gateway_fields, gateway_of_set};
 use crate::usage::Usage;
-use crate::watch::{Change, Watched, start};
+use crate::watch::Change;
 use crate::world::{Id, World};
-use crate::{Error, OURS, Options};
 
-/// News that wait while a round runs.
-const NEWS: usize = 4096;
 /// A round at least this often: certificates near their end.
 const LOOK: Duration = Duration::from_mins(10);
-/// A silent gateway is asked this often, and given up after as long again.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Without a change for so long, children and statuses follow.
+const QUIET: Duration = Duration::from_millis(25);
+/// They follow after so long in any case.
+const UNTOLD: Duration = Duration::from_millis(500);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Runs an operator until `stop`, or until it has to be started again with another CA or certificate. Calls `ready` with the address of the streams once everything has been listed.
-pub async fn run(
-    options: Options,
-    stop: CancellationToken,
-    ready: impl FnOnce(std::net::SocketAddr),
-) -> Result<(), Error> {
-    let config = kube::Config::infer().await.map_err(|error| Error::Config(Box::new(error)))?;
-    let client = Client::try_from(config)
-        .map_err(|error| Error::Api { what: "client".to_owned(), error: Box::new(error) })?;
-    let now = Timestamp::now();
-    let ca = Ca::open(&client, &options.namespace, now).await?;
-    let publisher = Arc::<Publisher>::default();
-    let listener =
-        TcpListener::bind(options.listen).await.map_err(|error| Error::Listen(options.listen, error))?;
-    let address = listener.local_addr().map_err(|error| Error::Listen(options.listen, error))?;
-    let serving = serve(listener, tls(&ca, now)?, Arc::clone(&publisher), stop.clone());
-    let (sender, news) = mpsc::channel(NEWS);
-    let certificates = options.runtime.certificates;
-    let watched = watched(&options.watched_namespaces(), certificates);
-    for watched in &watched {
-        start(&client, watched, sender.clone());
-    }
-    let replica = options.replica.unwrap_or_else(|| format!("operator-{:016x}", rand::random::<u64>()));
-    let mut leader = Leader::new(client.clone(), &options.namespace, replica.clone());
-    let usage = follow_usage(&ca, now, options.runtime.analytics.as_deref(), leader.leads())?;
-    let analytics = options.runtime.analytics.as_deref().map(host).transpose()?;
-    let (wanted, is_wanted) = watch::channel(false);
-    let (is_ours, ours) = watch::channel(false);
-    if let Some(address) = options.external_metrics {
-        let host = format!("{}.{}.svc", external::claim::SERVICE, options.namespace);
-        let external = External {
-            client: client.clone(),
-            address,
-            namespace: options.namespace.clone(),
-            trusted: ca.trusted.clone(),
-            identity: ca.external(&host, now).map_err(Error::identity)?,
-            publisher: Arc::clone(&publisher),
-        };
-        tokio::spawn(external.run(is_wanted, is_ours));
-    }
-    let operator = Operator {
-        scaled_by_requests: wanted,
-        external_metrics: ours,
-        analytics: analytics.map(|host| (options.namespace.clone(), host)),
-        compile: operator_compile::Options {
-            controller_name: options.controller_name.clone(),
-            runtime: Some(options.runtime),
-            now: None,
-        },
-        ca_name: ObjectName::new(&options.namespace, SECRET),
-        ca,
-        children: Children::new(client.clone(), certificates),
-        client: client.clone(),
-        statuses: Statuses::new(client, &options.controller_name, &replica),
-        publisher,
-        world: World::waiting_for(watched.iter().map(|watched| (watched.kind, watched.scope.clone()))),
-        compiled: Compiled::default(),
-        compiler: Compiler::default(),
-        pause: FIRST_PAUSE,
-        stale: true,
-        leads: leader.leads(),
-        usage,
-    };
-    let ended = tokio::select! {
-        served = serving => served,
-        () = operator.run(news, || ready(address)) => Ok(()),
-        () = leader.run() => Ok(()),
-        () = stop.cancelled() => Ok(()),
-    };
-    leader.release().await;
-    ended
-}
-
-/// Every kind that the compiler reads, and the children, in these namespaces; in all when there are none.
-fn watched(namespaces: &[String], certificates: bool) -> Vec<Watched> {
-    let read = Resources::apis().into_iter().map(|(kind, resource)| Watched {
-        kind,
-        resource,
-        labels: None,
-        // Releases of Helm are large and nothing to us.
-        fields: (kind == "Secret").then_some("type!=helm.sh/release.v1"),
-        scope: None,
-    });
-    let mut all: Vec<Watched> = read.collect();
-    for (kind, resource) in children::apis(certificates) {
-        if all.iter().all(|watched| watched.kind != kind) {
-            all.push(Watched { kind, resource, labels: Some(OURS), fields: None, scope: None });
-        }
-    }
-    all.into_iter().flat_map(|watched| watched.within(namespaces)).collect()
-}
-
-/// Gateways and analytics show certificates of our CA, and so do we.
-fn tls(ca: &Ca, now: Timestamp) -> Result<ServerTlsConfig, Error> {
-    let identity = ca.operator(now).map_err(Error::identity)?;
-    Ok(ServerTlsConfig::new()
-        .identity(Identity::from_pem(identity.chain, identity.key))
-        .client_ca_root(Certificate::from_pem(&ca.trusted)))
-}
-
-async fn serve(
-    listener: TcpListener,
-    tls: ServerTlsConfig,
-    publisher: Arc<Publisher>,
-    stop: CancellationToken,
-) -> Result<(), Error> {
-    let mut server = TonicServer::builder()
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .tls_config(tls)
-        .map_err(Error::Serve)?;
-    server
-        .add_service(Server::service(publisher))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
-        .await
-        .map_err(Error::Serve)
-}
-
-/// Asks analytics in the background how quotas stand, as long as we lead. Without analytics nothing is ever known.
-fn follow_usage(
-    ca: &Ca,
-    now: Timestamp,
-    url: Option<&str>,
-    leads: watch::Receiver<bool>,
-) -> Result<watch::Receiver<Option<Usage>>, Error> {
-    let usage = watch::Sender::new(None);
-    let heard = usage.subscribe();
-    if let Some(url) = url {
-        let identity = ca.operator(now).map_err(Error::identity)?;
-        let http = analytics::client(&identity, &ca.trusted);
-        let http = http.map_err(|error| Error::Client(error.to_string()))?;
-        tokio::spawn(analytics::run(http, url.to_owned(), leads, usage));
-    }
-    Ok(heard)
-}
-
-/// The host of a URL.
-fn host(url: &str) -> Result<String, Error> {
-    let uri: Option<http::Uri> = url.parse().ok();
-    let host = uri.as_ref().and_then(|uri| uri.host()).map(str::to_owned);
-    host.ok_or_else(|| Error::Url(url.to_owned()))
-}
-
-struct Operator {
+/// The loop and what it works with.
+pub(crate) struct Operator {
     /// Namespace of analytics, and the host by which gateways reach it.
-    analytics: Option<(String, String)>,
-    compile: operator_compile::Options,
+    pub(crate) analytics: Option<(String, String)>,
+    pub(crate) compile: operator_compile::Options,
     /// Whether some fleet asks to be scaled by its requests.
-    scaled_by_requests: watch::Sender<bool>,
+    pub(crate) scaled_by_requests: watch::Sender<bool>,
     /// Whether external metrics are ours to serve.
-    external_metrics: watch::Receiver<bool>,
-    client: Client,
-    ca: Ca,
+    pub(crate) external_metrics: watch::Receiver<bool>,
+    pub(crate) client: Client,
+    pub(crate) ca: Ca,
     /// The Secret of the CA.
-    ca_name: ObjectName,
-    children: Children,
-    statuses: Statuses,
-    publisher: Arc<Publisher>,
-    world: World,
-    compiled: Compiled,
-    compiler: Compiler,
+    pub(crate) ca_name: ObjectName,
+    pub(crate) children: Children,
+    pub(crate) statuses: Statuses,
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) world: World,
+    pub(crate) compiled: Compiled,
+    pub(crate) compiler: Compiler,
+    /// Since when children and statuses are behind what is served.
+    pub(crate) untold: Option<Instant>,
     /// Before what failed is tried again.
-    pause: Duration,
+    pub(crate) pause: Duration,
     /// What all statuses are to be has to be worked out again.
-    stale: bool,
+    pub(crate) stale: bool,
     /// Whether children and statuses are ours to write.
-    leads: watch::Receiver<bool>,
+    pub(crate) leads: watch::Receiver<bool>,
     /// How quotas stand, as far as is known.
-    usage: watch::Receiver<Option<Usage>>,
+    pub(crate) usage: watch::Receiver<Option<Usage>>,
 }
 
 impl Operator {
-    async fn run(mut self, mut news: mpsc::Receiver<Change>, ready: impl FnOnce()) {
+    /// Until nobody watches any more, or the CA or our certificate of it is another's. Calls `ready` after the first round.
+    pub(crate) async fn run(mut self, mut news: mpsc::Receiver<Change>, ready: impl FnOnce()) {
         let mut ready = Some(ready);
         let mut wait = LOOK;
         let publisher = Arc::clone(&self.publisher);
         let (mut leads, mut usage) = (self.leads.clone(), self.usage.clone());
         let mut external = self.external_metrics.clone();
         loop {
+            let mut quiet = false;
             tokio::select! {
                 change = news.recv() => match change {
                     Some(change) => self.world.apply(change),
@@ -248,7 +101,7 @@ impl Operator {
                     }
                     continue;
                 }
-                () = tokio::time::sleep(wait) => self.stale = true,
+                () = tokio::time::sleep(wait) => (quiet, self.stale) = (true, true),
             }
             while let Ok(change) = news.try_recv() {
                 self.world.apply(change);
@@ -261,6 +114,15 @@ impl Operator {
                 return tracing::info!(
                     "the CA has changed, or it is time for another certificate: starting again"
                 );
+            }
+            if std::mem::take(&mut self.world.changed) {
+                self.serve();
+                self.untold.get_or_insert_with(Instant::now);
+            }
+            // While changes come one after the other, telling about each would keep the next from being served.
+            if self.untold.is_some_and(|since| !quiet && since.elapsed() < UNTOLD) {
+                wait = QUIET;
+                continue;
             }
             wait = self.round().await;
             if let Some(ready) = ready.take() {
@@ -287,16 +149,21 @@ impl Operator {
         true
     }
 
-    /// Makes the cluster and the gateways what they are to be; how long to wait for news before the next round.
+    /// Gives gateways and analytics what there is now.
+    fn serve(&mut self) {
+        let begun = Instant::now();
+        let compile = || self.compiler.serve(&self.world.resources, &self.compile);
+        let (fleets, catalog) = tokio::task::block_in_place(compile);
+        let compiled = begun.elapsed();
+        publish(&self.publisher, &self.world, &fleets, &catalog);
+        tracing::debug!(?compiled, published = ?begun.elapsed(), "served");
+    }
+
+    /// Makes children and statuses what they are to be; how long to wait for news before the next round.
     async fn round(&mut self) -> Duration {
         let begun = Instant::now();
-        if std::mem::take(&mut self.world.changed) {
-            let mut published = Duration::ZERO;
-            let publish = |fleets: &[Fleet], catalog: &Catalog| {
-                publish(&self.publisher, &self.world, fleets, catalog);
-                published = begun.elapsed();
-            };
-            let compile = || self.compiler.compile(&self.world.resources, &self.compile, publish);
+        if self.untold.take().is_some() {
+            let compile = || self.compiler.compile(&self.world.resources, &self.compile);
             self.compiled = tokio::task::block_in_place(compile);
             self.forget();
             let mut fleets = self.world.resources.gateway_fleets.values();
@@ -305,7 +172,6 @@ impl Operator {
             self.scaled_by_requests
                 .send_if_modified(|known| std::mem::replace(known, by_requests) != by_requests);
             self.stale = true;
-            tracing::debug!(?published, compiled = ?begun.elapsed(), "compiled");
         }
         if !*self.leads.borrow() {
             return LOOK;
