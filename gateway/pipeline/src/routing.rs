@@ -142,7 +142,7 @@ impl Routing {
         });
         for position in 0..route.rules.len() {
             let added = Rule::new(context, references, (&head, route), position)
-                .and_then(|rule| self.add_rule(context, Arc::new(rule), &route.rules[position]));
+                .and_then(|rule| self.add_rule(context, &Arc::new(rule), &route.rules[position]));
             if let Err(problem) = added {
                 context.fault(format!("route {key} rule {position}"), problem);
             }
@@ -152,7 +152,7 @@ impl Routing {
     fn add_rule(
         &mut self,
         context: &mut Context<'_>,
-        rule: Arc<Rule>,
+        rule: &Arc<Rule>,
         written: &gateway_snapshot::Rule,
     ) -> Result<(), String> {
         let preflights = rule.filters.cors.is_some();
@@ -160,7 +160,7 @@ impl Routing {
             // Requests with such a path are refused before routing: the match takes nothing.
             let Some(path) = path_rule(&found.path, context)? else { continue };
             self.matches.push(Arc::new(Candidate {
-                rule: Arc::clone(&rule),
+                rule: Arc::clone(rule),
                 path,
                 conditions: Conditions::new(found, preflights, &mut context.patterns)?,
                 order: Order {

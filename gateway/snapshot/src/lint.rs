@@ -161,16 +161,16 @@ impl Report<'_> {
         }
         self.filters(object, &rule.filters);
         let snapshot = self.snapshot;
-        for key in rule.auth.iter().filter(|key| !snapshot.auth_policies.contains_key(*key)) {
+        for key in rule.auth.iter().filter(|key| !snapshot.auth_policies.contains_key(key)) {
             self.add(object, format!("auth policy {key} is missing"));
         }
-        for key in rule.rate_limits.iter().filter(|key| !snapshot.rate_limit_policies.contains_key(*key)) {
+        for key in rule.rate_limits.iter().filter(|key| !snapshot.rate_limit_policies.contains_key(key)) {
             self.add(object, format!("rate limit policy {key} is missing"));
         }
-        for key in rule.quotas.iter().filter(|key| !snapshot.quota_policies.contains_key(*key)) {
+        for key in rule.quotas.iter().filter(|key| !snapshot.quota_policies.contains_key(key)) {
             self.add(object, format!("quota policy {key} is missing"));
         }
-        for key in rule.product.iter().filter(|key| !snapshot.products.contains_key(*key)) {
+        for key in rule.product.iter().filter(|key| !snapshot.products.contains_key(key)) {
             self.add(object, format!("product {key} is missing"));
         }
     }

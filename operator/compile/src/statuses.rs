@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crds::conditions::{ConditionType, Reason};
 use crds::gateway_api;
+use crds::gateway_fleet::Autoscaling;
 use gateway_snapshot::Key;
 
 use crate::assemble::Derived;
@@ -83,7 +84,7 @@ fn ours(derived: &Derived<'_, '_>, out: &mut Statuses) {
     let resources = derived.world.resources;
     for (name, fleet) in &resources.gateway_fleets {
         let mut accepted = Condition::accepted_unless(fleet::settings(&fleet.spec).err().as_ref());
-        let by_requests = fleet.spec.autoscaling.as_ref().is_some_and(|scaling| scaling.by_requests());
+        let by_requests = fleet.spec.autoscaling.as_ref().is_some_and(Autoscaling::by_requests);
         let runtime = derived.world.options.runtime.as_ref();
         let unheard = by_requests && runtime.is_some_and(|runtime| !runtime.external_metrics);
         if unheard && accepted.status == Truth::True {

@@ -28,7 +28,7 @@ pub(crate) struct Publisher {
 /// What was published.
 #[derive(Debug)]
 struct Version {
-    version: String,
+    name: String,
     /// Of the Gateway that it was compiled from.
     generation: i64,
     /// Names its certificates.
@@ -109,9 +109,9 @@ impl Publisher {
     pub(crate) fn publish(&self, fleet: &str, snapshot: &Arc<Snapshot>, generation: i64) {
         let mut fleets = self.fleets();
         let fleet = fleets.entry(fleet.to_owned()).or_default();
-        fleet.versions.retain(|known| known.version != snapshot.version);
+        fleet.versions.retain(|known| known.name != snapshot.version);
         fleet.versions.push_back(Version {
-            version: snapshot.version.clone(),
+            name: snapshot.version.clone(),
             generation,
             certificates: snapshot.certificates.hash(),
         });
@@ -208,7 +208,7 @@ impl Publisher {
         let fleets = self.fleets();
         let Some(fleet) = fleets.get(fleet) else { return BTreeMap::new() };
         let serves = |state: &Replica| {
-            let known = fleet.versions.iter().rev().find(|known| known.version == state.serves);
+            let known = fleet.versions.iter().rev().find(|known| known.name == state.serves);
             Serves {
                 generation: known.map(|known| known.generation),
                 certificates: known.map(|known| known.certificates),

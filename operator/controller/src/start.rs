@@ -62,9 +62,13 @@ pub async fn run(
     let analytics = options.runtime.analytics.as_deref().map(host).transpose()?;
     let (scaled_by_requests, wanted) = watch::channel(false);
     let external_metrics = match options.external_metrics {
-        Some(address) => {
-            serve_external(&client, &options.namespace, (&ca, now), Arc::clone(&publisher), (address, wanted))?
-        }
+        Some(address) => serve_external(
+            &client,
+            &options.namespace,
+            (&ca, now),
+            Arc::clone(&publisher),
+            (address, wanted),
+        )?,
         None => watch::channel(false).1,
     };
     let operator = Operator {

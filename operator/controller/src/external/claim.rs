@@ -30,7 +30,7 @@ impl Aggregator {
         let found = api.get("extension-apiserver-authentication").await.map_err(|error| error.to_string())?;
         let data = found.data.unwrap_or_default();
         let ca = data.get("requestheader-client-ca-file").cloned();
-        let names = data.get("requestheader-allowed-names").map(String::as_str).unwrap_or("[]");
+        let names = data.get("requestheader-allowed-names").map_or("[]", String::as_str);
         Ok(Self {
             ca: ca.ok_or("the API server has no aggregator: requestheader-client-ca-file is not set")?,
             names: serde_json::from_str(names).map_err(|error| error.to_string())?,
