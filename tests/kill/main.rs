@@ -107,7 +107,8 @@ async fn use_up(machine: &Machine, caller: &Caller, port: u16, answers: &mut Ans
             let served = answer.status == 200;
             answers.lock().expect("nobody panics with it").note(&id, answer);
             match (served, smallest) {
-                (true, _) => {}
+                // A large one may have been refused only because a lease came back a moment later.
+                (true, _) => smallest = false,
                 (false, false) => smallest = true,
                 (false, true) => break,
             }
