@@ -62,6 +62,8 @@ evictionHard: {memory.available: 64Mi, nodefs.available: 1%, imagefs.available: 
 registerNode: true
 # Changed Secrets reach Pods soon.
 syncFrequency: 5s
+# What is killed again and again starts again soon, and not after five minutes.
+crashLoopBackOff: {maxContainerRestartPeriod: 10s}
 maxPods: 200
 podLogsDir: $state/pods-log
 shutdownGracePeriod: 0s
