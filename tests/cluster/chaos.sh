@@ -97,7 +97,8 @@ for _ in $(seq "$kills"); do
     sleep "$((1 + RANDOM % 3))"
 done
 until_true 120 "all gateways again" programmed "served by 2 of 2 gateways"
-until_true 120 "all Pods again" kubectl wait pods --all -n turnpike-system --for=condition=Ready --timeout=1s
+until_true 120 "all Pods again" kubectl wait pods --field-selector=status.phase!=Succeeded \
+    -n turnpike-system --for=condition=Ready --timeout=1s
 # Whatever is left of the quota is used.
 sleep 5
 touch "$work/stop"
