@@ -20,27 +20,6 @@ everywhere() {
         [ "$(cat "$file")" = "$(trusted)" ] || return 1
     done
 }
-# moves TO: a change of configuration is served, by whichever operator.
-moves() {
-    kubectl apply -f - >/dev/null <<YAML
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: moved, namespace: shop}
-spec:
-  parentRefs: [{name: web}]
-  hostnames: [moved.example.com]
-  rules: [{filters: [{type: RequestRedirect, requestRedirect: {hostname: $1}}]}]
-YAML
-    until_true 60 "a change is served" served "$1"
-}
-served() {
-    curl -s --noproxy '*' --resolve "moved.example.com:8080:$address" -o /dev/null -w '%{redirect_url}' \
-        -H "x-api-key: $key" http://moved.example.com:8080/ | grep -q "//$1[:/]"
-}
-# Of the requests that were answered with 200; the others are those for the changing route.
-answered() {
-    [ "$(api "/v1/usage?by=consumer,status&from=$begun&consumer=shop%2Fcarol&format=csv" | awk -F, '$2 == 200 {print $3}')" = "$sent" ]
-}
 issued_by() { entry "$1" "$2" tls.crt | openssl verify -CAfile "$3" >/dev/null 2>&1; }
 
 begun=$(date -u +%Y-%m-%dT%H:%M:%SZ)
@@ -54,7 +33,8 @@ for step in "2 trusted" "2 issuing" "1 forgotten"; do
     taken() { ! kubectl get secret turnpike-ca -n turnpike-system -o jsonpath='{.metadata.annotations}' | grep -q rotate; }
     until_true 60 "a step of the CA" taken
     until_true 120 "the step everywhere" everywhere "${step%% *}"
-    moves "${step#* }.example.com"
+    move "${step#* }.example.com"
+    until_true 60 "a change is served" moved "${step#* }.example.com"
     until_true 60 "the Gateway is programmed" programmed "served by 1 of 1 gateways"
     say "the new CA: ${step#* } everywhere"
 done
@@ -67,5 +47,5 @@ for secret in shop/web-turnpike-identity turnpike-system/turnpike-analytics-iden
 done
 kubectl delete httproute moved -n shop >/dev/null
 none_failed "$work/answers"
-until_true 90 "usage of $sent requests" answered
+until_true 90 "usage of $sent requests" answered "$begun"
 say "$sent requests meanwhile: 0 failed, $sent in the report"

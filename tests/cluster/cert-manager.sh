@@ -136,8 +136,7 @@ say "Event: $(kubectl get events -n secure --field-selector reason=CertificateEx
 say "the operator asks for certificates"
 stop cert-manager
 start cert-manager "$state/bin/cert-manager" "$KUBECONFIG"
-export HELM_CACHE_HOME=$work/helm HELM_CONFIG_HOME=$work/helm HELM_DATA_HOME=$work/helm
-"$(tests/partners/build.sh helm)/helm" upgrade turnpike charts/turnpike -n turnpike-system --reuse-values \
+helm upgrade turnpike charts/turnpike -n turnpike-system --reuse-values \
     --set operator.certificates=true --wait --timeout 120s >/dev/null
 kubectl apply -f - >/dev/null <<'YAML'
 apiVersion: gateway.networking.k8s.io/v1

@@ -18,11 +18,9 @@ for image in turnpike turnpike-gateway; do tests/cluster/image.sh "$folder/$imag
 say "installing the charts"
 # Images of the same name replace nothing in Pods that run.
 before=$(kubectl get deployments,statefulsets -n turnpike-system -o name 2>/dev/null || true)
-export HELM_CACHE_HOME=$folder/helm HELM_CONFIG_HOME=$folder/helm HELM_DATA_HOME=$folder/helm
-helm=$(tests/partners/build.sh helm)/helm
-"$helm" upgrade --install turnpike-crds charts/turnpike-crds \
+helm upgrade --install turnpike-crds charts/turnpike-crds \
     --set "gatewayApi=$([ "${CRDS:-all}" = none ] && echo false || echo true)" >/dev/null 2>&1
-"$helm" upgrade --install turnpike charts/turnpike --namespace turnpike-system --create-namespace \
+helm upgrade --install turnpike charts/turnpike --namespace turnpike-system --create-namespace \
     --set analytics.persistence.enabled=false "${options[@]}" --wait --timeout 180s >/dev/null
 if [ -n "$before" ]; then
     # shellcheck disable=SC2086 # names of objects

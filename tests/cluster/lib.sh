@@ -20,6 +20,12 @@ fail() { printf '\033[31m%s\033[0m\n' "$*" >&2; exit 1; }
 
 [ "$(id -u)" -eq 0 ] || fail "the test cluster needs root: it makes a network namespace and runs containers"
 
+# The real helm, with nothing of the user's.
+helm() {
+    HELM_CACHE_HOME=$state/helm HELM_CONFIG_HOME=$state/helm HELM_DATA_HOME=$state/helm \
+        "$("$here/../partners/build.sh" helm)/helm" "$@"
+}
+
 # Starts a program inside the node, in the background. `ip netns exec` would hide the cgroups.
 start() {
     local name=$1

@@ -4,8 +4,6 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/shop.sh"
 cd "$here/../.."
-export HELM_CACHE_HOME=$work/helm HELM_CONFIG_HOME=$work/helm HELM_DATA_HOME=$work/helm
-helm=$(tests/partners/build.sh helm)/helm
 finish() {
     jobs -p | xargs -r kill 2>/dev/null || true
     kubectl delete namespace elsewhere --ignore-not-found --wait=false >/dev/null 2>&1 || true
@@ -26,7 +24,7 @@ load() {
 }
 load >"$work/answers" &
 say "confining the operator to namespace shop"
-"$helm" upgrade turnpike charts/turnpike -n turnpike-system --reuse-values --set 'operator.watchNamespaces={shop}' \
+helm upgrade turnpike charts/turnpike -n turnpike-system --reuse-values --set 'operator.watchNamespaces={shop}' \
     --wait --timeout 120s >/dev/null
 kubectl create namespace elsewhere >/dev/null
 kubectl apply -f - >/dev/null <<'YAML'
@@ -45,7 +43,7 @@ if accepted elsewhere other; then fail "a Gateway elsewhere was taken"; fi
 kubectl get pods -n elsewhere -o name | grep -q . && fail "there are Pods elsewhere"
 
 say "rolling back"
-"$helm" rollback turnpike -n turnpike-system --wait --timeout 120s >/dev/null
+helm rollback turnpike -n turnpike-system --wait --timeout 120s >/dev/null
 may list secrets elsewhere || fail "the operator may not read Secrets elsewhere"
 until_true 30 "the Gateway elsewhere is taken" accepted elsewhere other
 until_true 30 "the Gateway of shop is programmed" programmed "served by 1 of 1 gateways"

@@ -6,22 +6,6 @@ set -euo pipefail
 cd "$here/../.."
 
 leader() { kubectl get lease turnpike-operator -n turnpike-system -o jsonpath='{.spec.holderIdentity}'; }
-# route NAME: a rule of its own, which answers with a redirect to that name.
-route() {
-    kubectl apply -f - >/dev/null <<YAML
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: moved, namespace: shop}
-spec:
-  parentRefs: [{name: web}]
-  hostnames: [moved.example.com]
-  rules: [{filters: [{type: RequestRedirect, requestRedirect: {hostname: $1}}]}]
-YAML
-}
-served() {
-    curl -s --noproxy '*' --resolve "moved.example.com:8080:$address" -o /dev/null -w '%{redirect_url}' \
-        -H "x-api-key: $key" http://moved.example.com:8080/ | grep -q "//$1[:/]"
-}
 accepted() {
     kubectl wait -n shop httproute/moved --timeout=0 \
         --for=jsonpath='{.status.parents[0].conditions[?(@.type=="Accepted")].observedGeneration}'="$(kubectl get \
@@ -31,16 +15,16 @@ accepted() {
 until_true 60 "two operators" kubectl wait -n turnpike-system deployment/turnpike-operator \
     --for=jsonpath='{.status.readyReplicas}'=2 --timeout=0
 "${ask[@]}" "http://shop.example.com:8080/orders/[1-1000]" --rate 50/s >"$work/answers" &
-route one.example.com
-until_true 10 "a new route is served" served one.example.com
+move one.example.com
+until_true 10 "a new route is served" moved one.example.com
 until_true 10 "its status is written" accepted
 
 lost=$(leader)
 say "killing $lost, which leads"
 begun=$SECONDS
 kubectl delete pod -n turnpike-system "$lost" --grace-period=0 --force >/dev/null 2>&1
-route two.example.com
-until_true 10 "the change is served without a leader" served two.example.com
+move two.example.com
+until_true 10 "the change is served without a leader" moved two.example.com
 say "the other one feeds after $((SECONDS - begun)) s"
 until_true 40 "its status is written by the other one" accepted
 [ "$(leader)" != "$lost" ] || fail "$lost is gone and still leads"
@@ -49,8 +33,8 @@ say "$(leader) leads after $((SECONDS - begun)) s"
 say "replacing both"
 kubectl rollout restart -n turnpike-system deployment/turnpike-operator >/dev/null
 kubectl rollout status -n turnpike-system deployment/turnpike-operator --timeout=120s >/dev/null
-route three.example.com
-until_true 15 "a change is served" served three.example.com
+move three.example.com
+until_true 15 "a change is served" moved three.example.com
 until_true 15 "its status is written" accepted
 until_true 15 "the Gateway is programmed" programmed "served by 1 of 1 gateways"
 kubectl delete httproute moved -n shop >/dev/null

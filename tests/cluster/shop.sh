@@ -21,9 +21,9 @@ process() {
     "$state/bin/ctr" --address "$run/containerd.sock" -n k8s.io tasks ls 2>/dev/null |
         awk -v id="${id#containerd://}" '$1 == id && $3 == "RUNNING" {print $2}'
 }
-# programmed MESSAGE: whether the Gateway's condition says so.
+# programmed MESSAGE [GATEWAY]: whether the condition of the Gateway, by default web, says so.
 programmed() {
-    [ "$(kubectl get gateway web -n shop -o jsonpath='{.status.conditions[?(@.type=="Programmed")].message}')" = "$1" ]
+    [ "$(kubectl get gateway "${2:-web}" -n shop -o jsonpath='{.status.conditions[?(@.type=="Programmed")].message}')" = "$1" ]
 }
 # none_failed FILE...: sets `sent`; fails unless every status is 200.
 none_failed() {
@@ -35,4 +35,25 @@ none_failed() {
 # reported SINCE: whether the report has as many requests of carol as were sent.
 reported() {
     [ "$(api "/v1/usage?by=consumer&from=$1&consumer=shop%2Fcarol&format=csv" | tail -1 | cut -d, -f2)" = "$sent" ]
+}
+# answered SINCE: the same, of the answers with 200 alone; the others are those to `moved`.
+answered() {
+    [ "$(api "/v1/usage?by=consumer,status&from=$1&consumer=shop%2Fcarol&format=csv" | awk -F, '$2 == 200 {print $3}')" = "$sent" ]
+}
+# move TO: makes moved.example.com, a rule of its own, answer with a redirect to that name.
+move() {
+    kubectl apply -f - >/dev/null <<YAML
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: moved, namespace: shop}
+spec:
+  parentRefs: [{name: web}]
+  hostnames: [moved.example.com]
+  rules: [{filters: [{type: RequestRedirect, requestRedirect: {hostname: $1}}]}]
+YAML
+}
+# moved TO: whether it does.
+moved() {
+    curl -s --noproxy '*' --resolve "moved.example.com:8080:$address" -o /dev/null -w '%{redirect_url}' \
+        -H "x-api-key: $key" http://moved.example.com:8080/ | grep -q "//$1[:/]"
 }

@@ -41,10 +41,7 @@ spec:
   hostnames: [kept.example.com]
   rules: [{backendRefs: [{name: echo, port: 80}]}]
 YAML
-both() {
-    [ "$(kubectl get gateway kept -n shop -o jsonpath='{.status.conditions[?(@.type=="Programmed")].message}')" = "served by 2 of 2 gateways" ]
-}
-until_true 60 "two gateways with volumes" both
+until_true 60 "two gateways with volumes" programmed "served by 2 of 2 gateways" kept
 at=$(kubectl get gateway kept -n shop -o jsonpath='{.status.addresses[0].value}')
 send() {
     curl -s --noproxy '*' --resolve "kept.example.com:8080:$at" -o /dev/null -w '%{http_code}\n' "http://kept.example.com:8080/[1-$1]" >>"$work/answers"
@@ -61,7 +58,7 @@ send 300
 mapfile -t pods < <(kubectl get pods -n shop -l gateway.networking.k8s.io/gateway-name=kept -o name)
 kubectl delete -n shop "${pods[@]}" --grace-period=0 --force >/dev/null 2>&1
 say "deleted ${pods[*]}, with all that they had not handed over"
-until_true 60 "the gateways again" both
+until_true 60 "the gateways again" programmed "served by 2 of 2 gateways" kept
 kill -CONT "$analytics"
 none_failed "$work/answers"
 back() { [ "$(api "/v1/usage?by=route&from=$begun&format=csv" | awk -F, '$1 == "\"shop/kept\"" {print $2}')" = "$sent" ]; }

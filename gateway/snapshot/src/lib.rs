@@ -95,9 +95,7 @@ impl Snapshot {
         }
         hash.digest128()
     }
-}
 
-impl Snapshot {
     /// Names the settings and the keys of everything that rules refer to, in their order: what a rule means depends on
     /// nothing else outside of its route.
     pub fn references_hash(&self) -> u64 {

@@ -110,13 +110,13 @@ fn certificates(derived: &Derived<'_, '_>, snapshot: &Snapshot, out: &mut Vec<Wa
                     listener.name
                 ));
             }
-            match derived.world.options.now.map(|now| certificate.not_after - now) {
-                Some(..=0) => say(format!(
+            match derived.world.options.now {
+                Some(now) if certificate.not_after <= now => say(format!(
                     "listener {}: certificate {key} has expired; replace the Secret",
                     listener.name
                 )),
-                Some(left) if derived.world.options.now.is_some_and(|now| certificate.ends_soon(now)) => {
-                    let days = left / 86_400;
+                Some(now) if certificate.ends_soon(now) => {
+                    let days = (certificate.not_after - now) / 86_400;
                     say(format!(
                         "listener {}: certificate {key} expires in {days} days; replace the Secret",
                         listener.name

@@ -110,11 +110,6 @@ impl Operator {
                 tracing::debug!(missing = ?self.world.missing().collect::<Vec<_>>(), "waiting for lists");
                 continue;
             }
-            if !self.keep_ca(Timestamp::now()).await {
-                return tracing::info!(
-                    "the CA has changed, or it is time for another certificate: starting again"
-                );
-            }
             if std::mem::take(&mut self.world.changed) {
                 self.serve();
                 self.untold.get_or_insert_with(Instant::now);
@@ -123,6 +118,12 @@ impl Operator {
             if self.untold.is_some_and(|since| !quiet && since.elapsed() < UNTOLD) {
                 wait = QUIET;
                 continue;
+            }
+            // A changed Secret is a change like others, and time passes: answers of gateways say nothing of the CA.
+            if (self.stale || self.untold.is_some()) && !self.keep_ca(Timestamp::now()).await {
+                return tracing::info!(
+                    "the CA has changed, or it is time for another certificate: starting again"
+                );
             }
             wait = self.round().await;
             if let Some(ready) = ready.take() {

@@ -1,11 +1,10 @@
 //! A sound snapshot has no finding; each way to break it has its own.
 
 use super::*;
-use crate::Entries;
 use crate::{
     Attachment, Backend, BackendChoice, BackendProtocol, CallerCertificateMode, CallerCertificates,
-    Certificate, Listener, ListenerTls, Match, Mirror, PathMatch, Plan, RateLimitPolicy, Retry, Subscription,
-    SubscriptionState,
+    Certificate, Entries, Listener, ListenerTls, Match, Mirror, PathMatch, Plan, RateLimitPolicy, Retry,
+    Subscription, SubscriptionState,
 };
 
 fn sound() -> Snapshot {
