@@ -30,6 +30,10 @@ use crate::{Duration, ObjectStatus};
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct GatewayFleetSpec {
+    /// In a cluster, all Gateways of one GatewayClass with this GatewayFleet share one fleet, in its namespace, with one
+    /// address. Hostnames tell their listeners apart; what two Gateways claim is the older one's, and so is a static
+    /// address. Their own labels and annotations for infrastructure are not used.
+    pub merge_gateways: bool,
     /// Sizes that a gateway accepts; each has a default and none is infinite.
     pub limits: Limits,
     /// Times that a gateway waits; each has a default and none is infinite.
@@ -64,6 +68,7 @@ pub struct GatewayFleetSpec {
 impl Default for GatewayFleetSpec {
     fn default() -> Self {
         Self {
+            merge_gateways: false,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             trusted_proxies: Vec::new(),

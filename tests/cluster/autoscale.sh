@@ -85,7 +85,7 @@ spec:
   timeouts: {drain: 5s}
 YAML
 external() {
-    kubectl get --raw "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/$1?labelSelector=gateway%3Dweb" | grep -q '"value":"'
+    kubectl get --raw "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/$1?labelSelector=fleet%3Dweb" | grep -q '"value":"'
 }
 until_true 60 "requests in a second as a metric" external turnpike_requests_per_second
 until_true 10 "requests in flight as a metric" external turnpike_requests_in_flight

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use crate::{Attachment, BackendRef, Entries, Filter, Key, Listener, Route, Rule, Settings, Snapshot};
 
 impl Snapshot {
-    /// What the Gateway `gateway` (`namespace/name`) serves, with `settings` and without a version.
+    /// What `gateways` (`namespace/name` each) serve, with `settings` and without a version.
     #[must_use]
-    pub fn part(&self, gateway: &str, settings: Settings) -> Self {
-        let listeners = self.listeners.only(|_, listener| listener.gateway == gateway);
+    pub fn part(&self, gateways: &BTreeSet<String>, settings: Settings) -> Self {
+        let listeners = self.listeners.only(|_, listener| gateways.contains(&listener.gateway));
         let served = |attachment: &Attachment| listeners.contains_key(&attachment.listener);
         let routes = self.routes.only_shared(|_, route| {
             let mut route = route.clone();

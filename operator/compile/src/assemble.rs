@@ -102,7 +102,8 @@ pub(crate) fn report(served: Served<'_, '_>) -> Compiled {
     statuses::tell(&mut statuses, &unused);
     found.extend(unused);
     let diagnostics = diagnostic::collect(world.resources, &statuses, &found);
-    Compiled { snapshot, fleets, catalog, statuses, diagnostics }
+    let kept = fleets::kept(&derived);
+    Compiled { snapshot, fleets, kept, catalog, statuses, diagnostics }
 }
 
 /// What policies do for all routes together.

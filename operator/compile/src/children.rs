@@ -8,7 +8,7 @@ mod certificates;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::gateway_api::Gateway;
+use crds::gateway_api::{Gateway, GatewayInfrastructure};
 use crds::gateway_fleet::{GatewayFleetSpec, ServiceType};
 use gateway_snapshot::Snapshot;
 use serde_json::{Value, json};
@@ -16,7 +16,6 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::listener::CompiledGateway;
 use crate::options::Runtime;
-use crate::resources::ObjectName;
 use crate::world::World;
 
 /// Longest name of a Service and longest value of a label (RFC 1123), bytes.
@@ -25,12 +24,15 @@ const MAX_LABEL: usize = 63;
 pub const ADMIN_PORT: u16 = 64_512;
 /// Added to listener ports below 1024, which need a privilege.
 pub const UNPRIVILEGED: u16 = 64_512;
-/// External metric: requests in a second over the whole fleet of the Gateway that [`GATEWAY_LABEL`] names.
+/// External metric: requests in a second over the whole fleet that [`FLEET_LABEL`] names.
 pub const REQUESTS_PER_SECOND: &str = "turnpike_requests_per_second";
 /// External metric: requests that run, likewise.
 pub const REQUESTS_IN_FLIGHT: &str = "turnpike_requests_in_flight";
-/// Label of external metrics with the name of a Gateway in the namespace that is asked about.
-pub const GATEWAY_LABEL: &str = "gateway";
+/// Label of external metrics: what follows the namespace in a [`crate::Fleet::key`]. The namespace is the one that is
+/// asked about.
+pub const FLEET_LABEL: &str = "fleet";
+/// Before the name of a fleet of merged Gateways in its key. No Gateway's name has an underscore.
+const MERGED: &str = "merged_";
 /// How long a Pod that ends goes on accepting, until balancers have noticed, in seconds.
 const DRAIN_DELAY: u64 = 5;
 /// How long a Pod that ends hands its usage over, in seconds: its spool ends with it.
@@ -42,7 +44,7 @@ const STATE: &str = "state";
 /// User and group of the process.
 const USER: u32 = 65_532;
 
-/// An object to apply in the namespace of its Gateway.
+/// An object to apply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Child {
     /// Kind.
@@ -51,19 +53,28 @@ pub struct Child {
     pub object: Value,
 }
 
-/// The objects of a fleet.
+/// The objects of the fleet of some Gateways, the oldest first.
 pub(crate) fn children(
     world: &World<'_>,
-    compiled: &CompiledGateway,
+    compiled: &[&CompiledGateway],
     snapshot: &Snapshot,
     runtime: &Runtime,
 ) -> Vec<Child> {
-    let Some(gateway) = world.resources.gateways.get(&compiled.name) else { return Vec::new() };
-    let parameters = compiled.fleet.as_ref().and_then(|name| world.resources.gateway_fleets.get(name));
+    let Some(first) = compiled.first() else { return Vec::new() };
+    let parameters = first.fleet.as_ref().and_then(|name| world.resources.gateway_fleets.get(name));
+    let members = compiled.iter().filter_map(|member| world.resources.gateways.get(&member.name));
+    let gateways: Vec<&Gateway> = members.map(|gateway| &**gateway).collect();
+    let owner = match parameters {
+        Some(fleet) if first.merged => Owner::new(&**fleet),
+        _ => Owner::new(gateways[0]),
+    };
     let parts = Parts {
-        gateway,
+        gateways,
+        merged: first.merged,
+        owner,
+        key: key(first),
         spec: parameters.map(|fleet| fleet.spec.clone()).unwrap_or_default(),
-        name: name(&compiled.name, &compiled.class),
+        name: name(first),
         ports: snapshot.listeners.values().map(|listener| listener.port).collect(),
         drain_s: snapshot.settings.drain_timeout_ms.div_ceil(1_000),
         runtime,
@@ -80,32 +91,73 @@ pub(crate) fn children(
     if let Some(scaler) = parts.scaler() {
         all.push(parts.child("HorizontalPodAutoscaler", "autoscaling/v2", scaler));
     }
-    let wanted = runtime.certificates.then(|| certificates::certificates(gateway));
-    for (name, spec) in wanted.into_iter().flatten() {
-        let mut child = parts.child("Certificate", "cert-manager.io/v1", json!({"spec": spec}));
-        child.object["metadata"]["name"] = name.into();
-        all.push(child);
+    for gateway in parts.gateways.iter().filter(|_| runtime.certificates) {
+        for (name, spec) in certificates::certificates(gateway) {
+            let mut child = parts.child("Certificate", "cert-manager.io/v1", json!({"spec": spec}));
+            Owner::new(*gateway).write(&mut child.object["metadata"]);
+            child.object["metadata"]["name"] = name.into();
+            all.push(child);
+        }
     }
     all
 }
 
-/// Name of the objects of a Gateway: `gateway-class` (GEP-1762), as a name that a Service can have.
-pub(crate) fn name(gateway: &ObjectName, class: &str) -> String {
-    let mut whole = format!("{}-{class}", gateway.name).replace('.', "-");
+/// Key of the fleet of a Gateway, see [`crate::Fleet::key`].
+pub(crate) fn key(gateway: &CompiledGateway) -> String {
+    let (owner, _) = gateway.owner();
+    if gateway.merged {
+        format!("{}/{MERGED}{}", owner.name.namespace, name(gateway))
+    } else {
+        owner.name.to_string()
+    }
+}
+
+/// Name of the objects of a Gateway's fleet: `gateway-class` (GEP-1762), as a name that a Service can have. A merged one is
+/// called after its GatewayFleet, and not as a Gateway's of that name.
+pub(crate) fn name(gateway: &CompiledGateway) -> String {
+    let (owner, class) = gateway.owner();
+    let mut whole = format!("{}-{class}", owner.name.name).replace('.', "-");
     if !whole.starts_with(|first: char| first.is_ascii_lowercase()) {
         whole.insert_str(0, "gw-");
     }
-    shortened(&whole, &format!("{}-{class}", gateway.name))
+    // With what makes a key of it, a merged one's is a label, too.
+    let (prefix, room) = if gateway.merged { (MERGED, MAX_LABEL - MERGED.len()) } else { ("", MAX_LABEL) };
+    shortened(&whole, &format!("{prefix}{}-{class}", owner.name.name), room)
 }
 
-/// `text`, cut and with a hash of `identity` when it is too long for a label or differs from it.
-fn shortened(text: &str, identity: &str) -> String {
-    if text == identity && text.len() <= MAX_LABEL {
+/// `text`, cut and with a hash of `identity` when it is longer than `room` or differs from it.
+fn shortened(text: &str, identity: &str, room: usize) -> String {
+    if text == identity && text.len() <= room {
         return text.to_owned();
     }
     let hash = format!("{:08x}", xxh3_64(identity.as_bytes()) as u32);
-    let kept = text.get(..MAX_LABEL - 9).unwrap_or(text).trim_end_matches('-');
+    let kept = text.get(..room - 9).unwrap_or(text).trim_end_matches('-');
     format!("{kept}-{hash}")
+}
+
+/// Where objects are, and to what they belong: the cluster deletes them with it.
+struct Owner {
+    namespace: Option<String>,
+    reference: Value,
+}
+
+impl Owner {
+    fn new<K: kube::Resource<DynamicType = ()>>(object: &K) -> Self {
+        let metadata = object.meta();
+        let reference = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "name": metadata.name,
+            "uid": metadata.uid,
+            "controller": true,
+        });
+        Self { namespace: metadata.namespace.clone(), reference }
+    }
+
+    fn write(&self, metadata: &mut Value) {
+        metadata["namespace"] = json!(self.namespace);
+        metadata["ownerReferences"] = json!([self.reference]);
+    }
 }
 
 /// Socket of a listener's port in a Pod.
@@ -114,7 +166,11 @@ fn socket(port: u16) -> u16 {
 }
 
 struct Parts<'a> {
-    gateway: &'a Gateway,
+    /// Whom it serves, the oldest first.
+    gateways: Vec<&'a Gateway>,
+    merged: bool,
+    owner: Owner,
+    key: String,
     spec: GatewayFleetSpec,
     name: String,
     ports: BTreeSet<u16>,
@@ -123,24 +179,13 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// `body` with kind, names and the owner, by which the cluster deletes it with its Gateway.
+    /// `body` with kind, names and the owner.
     fn child(&self, kind: &'static str, api: &str, mut body: Value) -> Child {
         body["apiVersion"] = api.into();
         body["kind"] = kind.into();
-        let metadata = &self.gateway.metadata;
-        body["metadata"] = json!({
-            "name": self.name,
-            "namespace": metadata.namespace,
-            "labels": self.labels(),
-            "annotations": self.annotations(),
-            "ownerReferences": [{
-                "apiVersion": "gateway.networking.k8s.io/v1",
-                "kind": "Gateway",
-                "name": metadata.name,
-                "uid": metadata.uid,
-                "controller": true,
-            }],
-        });
+        body["metadata"] =
+            json!({"name": self.name, "labels": self.labels(), "annotations": self.annotations()});
+        self.owner.write(&mut body["metadata"]);
         Child { kind, object: body }
     }
 
@@ -150,13 +195,14 @@ impl Parts<'_> {
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
-        let infrastructure = self.gateway.spec.infrastructure.as_ref();
-        let mut labels = infrastructure.map(|infra| infra.labels.clone()).unwrap_or_default();
-        let gateway = self.gateway.metadata.name.as_deref().unwrap_or_default();
-        let class = &self.gateway.spec.gateway_class_name;
+        let mut labels = self.infrastructure().map(|infra| infra.labels.clone()).unwrap_or_default();
+        if let Some(name) = self.only().and_then(|gateway| gateway.metadata.name.as_deref()) {
+            let name = shortened(name, name, MAX_LABEL);
+            labels.insert("gateway.networking.k8s.io/gateway-name".to_owned(), name);
+        }
+        let class = &self.gateways[0].spec.gateway_class_name;
         let ours = [
-            ("gateway.networking.k8s.io/gateway-name", shortened(gateway, gateway)),
-            ("gateway.networking.k8s.io/gateway-class-name", shortened(class, class)),
+            ("gateway.networking.k8s.io/gateway-class-name", shortened(class, class, MAX_LABEL)),
             ("app.kubernetes.io/name", "turnpike-gateway".to_owned()),
             ("app.kubernetes.io/managed-by", "turnpike".to_owned()),
             ("turnpike.dev/fleet", self.name.clone()),
@@ -166,7 +212,16 @@ impl Parts<'_> {
     }
 
     fn annotations(&self) -> BTreeMap<String, String> {
-        self.gateway.spec.infrastructure.as_ref().map(|infra| infra.annotations.clone()).unwrap_or_default()
+        self.infrastructure().map(|infra| infra.annotations.clone()).unwrap_or_default()
+    }
+
+    /// The Gateway, where it is not one of several.
+    fn only(&self) -> Option<&Gateway> {
+        self.gateways.first().filter(|_| !self.merged).copied()
+    }
+
+    fn infrastructure(&self) -> Option<&GatewayInfrastructure> {
+        self.only()?.spec.infrastructure.as_ref()
     }
 
     /// What runs the Pods: where each has a volume, that stays with its number.
@@ -270,15 +325,10 @@ impl Parts<'_> {
     }
 
     fn arguments(&self) -> Vec<String> {
-        let metadata = &self.gateway.metadata;
-        let fleet = ObjectName::new(
-            metadata.namespace.as_deref().unwrap_or_default(),
-            metadata.name.as_deref().unwrap_or_default(),
-        );
         let mut arguments = vec![
             "gateway".to_owned(),
             format!("--operator={}", self.runtime.operator),
-            format!("--fleet={fleet}"),
+            format!("--fleet={}", self.key),
             "--replica=$(POD_NAME)".to_owned(),
             "--identity=/var/run/turnpike/identity".to_owned(),
             "--state=/var/lib/turnpike".to_owned(),
@@ -305,7 +355,8 @@ impl Parts<'_> {
             "ports": ports,
             "ipFamilyPolicy": "PreferDualStack",
         });
-        let wanted = self.gateway.spec.addresses.iter().find_map(|address| {
+        let addresses = self.gateways.iter().flat_map(|gateway| &gateway.spec.addresses);
+        let wanted = addresses.into_iter().find_map(|address| {
             let ip = address.r#type.as_deref().unwrap_or("IPAddress") == "IPAddress";
             address.value.as_deref().filter(|value| ip && !value.is_empty())
         });
@@ -345,7 +396,8 @@ impl Parts<'_> {
             (REQUESTS_IN_FLIGHT, scaling.requests_in_flight),
         ];
         for (name, most) in wanted.into_iter().filter(|_| self.runtime.external_metrics) {
-            let selector = json!({"matchLabels": {GATEWAY_LABEL: self.gateway.metadata.name}});
+            let fleet = self.key.split_once('/').map_or(&*self.key, |(_, fleet)| fleet);
+            let selector = json!({"matchLabels": {FLEET_LABEL: fleet}});
             metrics.extend(most.map(|most| {
                 json!({"type": "External", "external": {
                     "metric": {"name": name, "selector": selector},

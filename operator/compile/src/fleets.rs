@@ -1,5 +1,6 @@
-//! Fleets: the processes of one Gateway each, and what they serve.
+//! Fleets: the processes of one Gateway each, or of all Gateways that a GatewayFleet merges, and what they serve.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gateway_snapshot::{Settings, Snapshot};
@@ -8,42 +9,71 @@ use crate::assemble::Derived;
 use crate::children::{self, Child};
 use crate::fleet;
 use crate::listener::CompiledGateway;
+use crate::object::ObjectRef;
 use crate::resources::ObjectName;
 use crate::version;
 
-/// What the processes of one Gateway serve, and how they are to run.
+/// What some processes serve, and how they are to run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fleet {
-    /// Its Gateway.
-    pub gateway: ObjectName,
-    /// Name of its Deployment, Service and so on, in the Gateway's namespace.
+    /// Names it on streams and in certificates: `namespace/gateway`, or `namespace/merged_name`, which no Gateway can be
+    /// called.
+    pub key: String,
+    /// Namespace of its Deployment, Service and so on.
+    pub namespace: String,
+    /// Their name.
     pub name: String,
+    /// Gateways that it serves, the oldest first.
+    pub gateways: Vec<ObjectName>,
     /// What the cluster needs for it, in the order in which to apply them.
     pub children: Vec<Child>,
-    /// Its own listeners, the routes attached to them and what these use, with a version of its own.
+    /// The listeners of its Gateways, the routes attached to them and what these use, with a version of its own.
     pub snapshot: Arc<Snapshot>,
 }
 
-/// A fleet for each accepted Gateway, where they have processes of their own. One that is not accepted has none: what
-/// was made for it stays as it was.
+/// A fleet for each accepted Gateway or group of merged ones, where Gateways have processes of their own. One that is not
+/// accepted has none: what was made for it stays as it was.
 pub(crate) fn fleets(derived: &Derived<'_, '_>, whole: &Snapshot) -> Vec<Fleet> {
     let Some(runtime) = &derived.world.options.runtime else { return Vec::new() };
-    let accepted = derived.gateways.list.iter().filter(|gateway| gateway.refused.is_none());
-    accepted
-        .map(|gateway| {
-            let mut snapshot = whole.part(&gateway.name.to_string(), settings(derived, gateway));
-            version::stamp_part(&mut snapshot);
-            let children = children::children(derived.world, gateway, &snapshot, runtime);
-            let name = children::name(&gateway.name, &gateway.class);
-            Fleet { gateway: gateway.name.clone(), name, children, snapshot: Arc::new(snapshot) }
-        })
-        .collect()
+    let mut groups: Vec<Vec<&CompiledGateway>> = Vec::new();
+    let mut places = BTreeMap::new();
+    for gateway in derived.gateways.list.iter().filter(|gateway| gateway.refused.is_none()) {
+        let place = *places.entry(gateway.owner()).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push(Vec::new());
+        }
+        groups[place].push(gateway);
+    }
+    let fleet = |group: Vec<&CompiledGateway>| {
+        let names = group.iter().map(|gateway| gateway.name.to_string()).collect();
+        let mut snapshot = whole.part(&names, settings(derived, &group));
+        version::stamp_part(&mut snapshot);
+        let children = children::children(derived.world, &group, &snapshot, runtime);
+        Fleet {
+            key: children::key(group[0]),
+            namespace: group[0].owner().0.name.namespace,
+            name: children::name(group[0]),
+            gateways: group.iter().map(|gateway| gateway.name.clone()).collect(),
+            children,
+            snapshot: Arc::new(snapshot),
+        }
+    };
+    groups.into_iter().map(fleet).collect()
 }
 
-/// Settings of the processes of one Gateway.
-pub(crate) fn settings(derived: &Derived<'_, '_>, gateway: &CompiledGateway) -> Settings {
-    let mut settings = of_fleet(derived, gateway.fleet.as_ref());
-    derived.telemetry.apply(std::iter::once(gateway), &mut settings);
+/// Objects whose fleets stay as they are, because a Gateway is not accepted at present.
+pub(crate) fn kept(derived: &Derived<'_, '_>) -> BTreeSet<ObjectRef> {
+    let refused = derived.gateways.list.iter().filter(|gateway| gateway.refused.is_some());
+    let own = |gateway: &CompiledGateway| ObjectRef::new("Gateway", &gateway.name);
+    let named =
+        |gateway: &CompiledGateway| gateway.named.as_ref().map(|name| ObjectRef::new("GatewayFleet", name));
+    refused.flat_map(|gateway| [Some(own(gateway)), named(gateway)]).flatten().collect()
+}
+
+/// Settings of the processes of some Gateways with the same GatewayFleet.
+fn settings(derived: &Derived<'_, '_>, gateways: &[&CompiledGateway]) -> Settings {
+    let mut settings = of_fleet(derived, gateways[0].fleet.as_ref());
+    derived.telemetry.apply(gateways.iter().copied(), &mut settings);
     settings
 }
 

@@ -40,10 +40,10 @@ mod version;
 mod warnings;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use children::{ADMIN_PORT, Child, GATEWAY_LABEL, REQUESTS_IN_FLIGHT, REQUESTS_PER_SECOND, UNPRIVILEGED};
+pub use children::{ADMIN_PORT, Child, FLEET_LABEL, REQUESTS_IN_FLIGHT, REQUESTS_PER_SECOND, UNPRIVILEGED};
 pub use diagnostic::render;
 pub use fleets::Fleet;
 use gateway_snapshot::{Catalog, Snapshot};
@@ -57,8 +57,12 @@ pub use status::{Condition, ListenerStatus, ParentRef, ParentStatus, Status, Tru
 pub struct Compiled {
     /// For gateways. [`gateway_snapshot::lint`] finds nothing in it.
     pub snapshot: Snapshot,
-    /// The same cut for the processes of each Gateway, the oldest Gateway first; none where all share one process.
+    /// The same cut for the processes of each Gateway, or of merged ones, the oldest Gateway first; none where all share
+    /// one process.
     pub fleets: Vec<Fleet>,
+    /// Gateways and GatewayFleets that have no fleet here, or not all that they had, because a mistake keeps a Gateway
+    /// from being accepted: what runs for them is to stay.
+    pub kept: BTreeSet<ObjectRef>,
     /// For analytics; of the same version.
     pub catalog: Catalog,
     /// For the authors of the resources: one for each object that is ours.

@@ -29,6 +29,7 @@ pub(crate) fn add(derived: &Derived<'_, '_>, snapshot: &Snapshot, out: &mut Vec<
             out.push(Warning { object: ObjectRef::new("Gateway", name), message });
         }
     }
+    shared(derived, out);
     in_force_nowhere(derived, out);
     unreached(derived, out);
     certificates(derived, snapshot, out);
@@ -58,6 +59,23 @@ fn unserved(derived: &Derived<'_, '_>, route: &CompiledRoute) -> Option<String> 
     (!keys.is_empty()).then(|| {
         format!("is not served, because no listener that it is attached to is valid: {}", keys.join(", "))
     })
+}
+
+/// What a Gateway wants of a fleet that is not its own.
+fn shared(derived: &Derived<'_, '_>, out: &mut Vec<Warning>) {
+    let merged = derived.gateways.list.iter().filter(|gateway| gateway.merged);
+    for gateway in merged {
+        let raw = derived.world.resources.gateways.get(&gateway.name);
+        let infrastructure = raw.and_then(|gateway| gateway.spec.infrastructure.as_ref());
+        if infrastructure.is_some_and(|infra| !infra.labels.is_empty() || !infra.annotations.is_empty()) {
+            let (owner, _) = gateway.owner();
+            let message = format!(
+                "spec.infrastructure: labels and annotations are not used, because {owner} merges Gateways; take \
+                 them out, or set its spec.mergeGateways to false"
+            );
+            out.push(Warning { object: ObjectRef::new("Gateway", &gateway.name), message });
+        }
+    }
 }
 
 /// Policies without `targetRefs` that no rule names either guard nothing.

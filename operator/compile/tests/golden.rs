@@ -23,7 +23,7 @@ fn every_case_compiles_to_its_golden_output() {
         assert_eq!(compiled, compile(&resources, &options), "{} is not deterministic", path.display());
         case::assert_servable(&compiled.snapshot, &path.display());
         for fleet in &compiled.fleets {
-            case::assert_servable(&fleet.snapshot, &fleet.gateway);
+            case::assert_servable(&fleet.snapshot, &fleet.key);
         }
         let lines = lines.iter().chain(&compiled.diagnostics).map(ToString::to_string);
         let actual = render(&compiled, &lines.collect::<Vec<_>>());
@@ -79,6 +79,7 @@ fn fleet_value(fleet: &Fleet) -> Value {
     });
     json!({
         "name": fleet.name,
+        "gateways": fleet.gateways.iter().skip(1).map(ToString::to_string).collect::<Vec<_>>(),
         "listeners": keys(&snapshot["listeners"]),
         "routes": keys(&snapshot["routes"]),
         "backends": keys(&snapshot["backends"]),
@@ -93,8 +94,9 @@ fn render(compiled: &Compiled, lines: &[String]) -> String {
         compiled.statuses.iter().map(|(object, status)| (object.to_string(), status_value(status))).collect();
     out.insert("statuses".to_owned(), json!(statuses));
     out.insert("snapshot".to_owned(), entries(serde_json::to_value(&compiled.snapshot).unwrap()));
-    let fleets = compiled.fleets.iter().map(|fleet| (fleet.gateway.to_string(), fleet_value(fleet)));
+    let fleets = compiled.fleets.iter().map(|fleet| (fleet.key.clone(), fleet_value(fleet)));
     out.insert("fleets".to_owned(), fleets.collect::<Map<_, _>>().into());
+    out.insert("kept".to_owned(), compiled.kept.iter().map(ToString::to_string).collect());
     out.insert("catalog".to_owned(), entries(serde_json::to_value(&compiled.catalog).unwrap()));
     let mut text = String::new();
     yaml(&prune(Value::Object(out)).unwrap_or_default(), 0, &mut text);

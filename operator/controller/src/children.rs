@@ -1,5 +1,5 @@
-//! Children of Gateways: applied when they differ from what was applied last, or when somebody else changed them; deleted
-//! when their Gateway needs them no more.
+//! Children of fleets: applied when they differ from what was applied last, or when somebody else changed them; deleted
+//! when their fleet needs them no more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,8 @@ use crate::world::{Id, World};
 pub(crate) const MANAGER: &str = "turnpike";
 /// Fleets that are worked on at once.
 const AT_ONCE: usize = 8;
+/// What stands for analytics among the keys of fleets.
+const ANALYTICS: &str = "analytics";
 /// Says when the certificate in a Secret is to be issued anew.
 const RENEW_AT: &str = "turnpike.dev/renew-at";
 
@@ -52,8 +54,8 @@ pub(crate) struct Children {
     client: kube::Client,
     apis: BTreeMap<&'static str, ApiResource>,
     applied: BTreeMap<Id, Applied>,
-    /// Why a fleet's children could not be applied, by Gateway.
-    pub(crate) trouble: BTreeMap<ObjectName, String>,
+    /// Why children could not be applied, by the key of their fleet.
+    pub(crate) trouble: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,17 +86,16 @@ impl Children {
         ca: &Ca,
         now: Timestamp,
     ) {
-        let name = ObjectName::new(namespace, "turnpike-analytics");
         let Some(child) = analytics_identity(world, namespace, host, ca, now) else {
-            self.trouble.remove(&name);
+            self.trouble.remove(ANALYTICS);
             return;
         };
-        if self.is_on_its_way(world, &id(&child, namespace)) {
+        if self.is_on_its_way(world, &id(&child)) {
             return;
         }
-        let (applied, trouble) = self.apply_all(&name, vec![child]).await;
+        let (applied, trouble) = self.apply_all(ANALYTICS, vec![child]).await;
         self.applied.extend(applied);
-        self.trouble.extend(trouble.map(|trouble| (name, trouble)));
+        self.trouble.extend(trouble.map(|trouble| (ANALYTICS.to_owned(), trouble)));
     }
 
     /// Applies and deletes what has to be.
@@ -119,25 +120,26 @@ impl Children {
         let mut due: Vec<(&Fleet, Vec<Child>)> = Vec::new();
         for fleet in &compiled.fleets {
             let identity = fleet_identity(world, fleet, ca, now);
-            let identity =
-                identity.filter(|child| !self.is_on_its_way(world, &id(child, &fleet.gateway.namespace)));
+            let identity = identity.filter(|child| !self.is_on_its_way(world, &id(child)));
             let children = identity.into_iter().chain(fleet.children.iter().cloned());
-            let changed: Vec<Child> = children.filter(|child| self.differs(child, fleet)).collect();
-            if !changed.is_empty() || self.trouble.contains_key(&fleet.gateway) {
+            let changed: Vec<Child> = children.filter(|child| self.differs(child)).collect();
+            if !changed.is_empty() || self.trouble.contains_key(&fleet.key) {
                 due.push((fleet, changed));
             }
         }
         let this = &*self;
-        let work = |(fleet, children): (&Fleet, Vec<Child>)| {
-            let gateway = fleet.gateway.clone();
-            async move { (gateway.clone(), this.apply_all(&gateway, children).await) }
+        let work = |(fleet, children)| async move {
+            let fleet: &Fleet = fleet;
+            (fleet.key.clone(), this.apply_all(&fleet.key, children).await)
         };
         let results: Vec<_> = futures::stream::iter(due).map(work).buffer_unordered(AT_ONCE).collect().await;
-        for (gateway, (applied, trouble)) in results {
+        self.trouble
+            .retain(|key, _| key == ANALYTICS || compiled.fleets.iter().any(|fleet| fleet.key == *key));
+        for (key, (applied, trouble)) in results {
             self.applied.extend(applied);
             match trouble {
-                Some(trouble) => _ = self.trouble.insert(gateway, trouble),
-                None => _ = self.trouble.remove(&gateway),
+                Some(trouble) => _ = self.trouble.insert(key, trouble),
+                None => _ = self.trouble.remove(&key),
             }
         }
         self.delete(world, compiled).await;
@@ -148,21 +150,15 @@ impl Children {
         self.applied.contains_key(id) && !world.resources.secrets.contains_key(&id.1)
     }
 
-    fn differs(&self, child: &Child, fleet: &Fleet) -> bool {
-        self.applied
-            .get(&id(child, &fleet.gateway.namespace))
-            .is_none_or(|applied| applied.hash != hash(&child.object))
+    fn differs(&self, child: &Child) -> bool {
+        self.applied.get(&id(child)).is_none_or(|applied| applied.hash != hash(&child.object))
     }
 
     /// Applies one after the other, in order, until one fails.
-    async fn apply_all(
-        &self,
-        gateway: &ObjectName,
-        children: Vec<Child>,
-    ) -> (Vec<(Id, Applied)>, Option<String>) {
+    async fn apply_all(&self, fleet: &str, children: Vec<Child>) -> (Vec<(Id, Applied)>, Option<String>) {
         let mut done = Vec::new();
         for child in children {
-            let id = id(&child, &gateway.namespace);
+            let id = id(&child);
             let params = PatchParams::apply(MANAGER).force();
             match self.api(&id).patch(&id.1.name, &params, &Patch::Apply(&child.object)).await {
                 Ok(object) => {
@@ -172,7 +168,7 @@ impl Children {
                     ));
                 }
                 Err(error) => {
-                    tracing::warn!(%gateway, kind = child.kind, %error, "a child cannot be applied; trying again");
+                    tracing::warn!(fleet, kind = child.kind, %error, "a child cannot be applied; trying again");
                     return (done, Some(format!("{} {} cannot be applied: {error}", child.kind, id.1)));
                 }
             }
@@ -184,29 +180,29 @@ impl Children {
         Api::namespaced_with(self.client.clone(), &name.namespace, &self.apis[kind])
     }
 
-    /// Deletes children that a fleet has no use for, and those of Gateways that are ours no more. What belongs to a Gateway
-    /// that is deleted, the cluster deletes.
+    /// Deletes children that no fleet has a use for, unless it is a mistake that keeps it from having one. What belongs to an
+    /// object that is deleted, the cluster deletes.
     async fn delete(&mut self, world: &World, compiled: &Compiled) {
         let wanted: BTreeSet<Id> = compiled
             .fleets
             .iter()
             .flat_map(|fleet| {
-                let secret = ("Secret", ObjectName::new(&fleet.gateway.namespace, secret_name(fleet)));
-                fleet.children.iter().map(|child| id(child, &fleet.gateway.namespace)).chain([secret])
+                let secret = ("Secret", ObjectName::new(&fleet.namespace, secret_name(fleet)));
+                fleet.children.iter().map(id).chain([secret])
             })
             .collect();
-        let fleets: BTreeSet<&ObjectName> = compiled.fleets.iter().map(|fleet| &fleet.gateway).collect();
-        let mut owners: BTreeMap<&str, bool> = BTreeMap::new();
-        for (name, gateway) in &world.resources.gateways {
-            let ours = compiled.statuses.contains_key(&ObjectRef { kind: "Gateway", name: name.clone() });
-            if let Some(uid) = gateway.metadata.uid.as_deref() {
-                owners.insert(uid, !ours || fleets.contains(name));
-            }
-        }
+        let gateways = world.resources.gateways.iter().map(|(name, it)| ("Gateway", name, &it.metadata));
+        let fleets = world.resources.gateway_fleets.iter();
+        let fleets = fleets.map(|(name, it)| ("GatewayFleet", name, &it.metadata));
+        let decided = gateways.chain(fleets).filter(|(kind, name, _)| {
+            !compiled.kept.contains(&ObjectRef { kind: *kind, name: (*name).clone() })
+        });
+        let decided: BTreeSet<&str> =
+            decided.filter_map(|(_, _, metadata)| metadata.uid.as_deref()).collect();
         let mut useless: Vec<Id> = Vec::new();
         for kind in self.apis.keys() {
             for (name, live) in world.all(kind) {
-                let decided = live.owner.as_deref().and_then(|uid| owners.get(uid)) == Some(&true);
+                let decided = live.owner.as_deref().is_some_and(|uid| decided.contains(uid));
                 if decided && !wanted.contains(&(kind, name.clone())) {
                     useless.push((kind, name.clone()));
                 }
@@ -215,15 +211,16 @@ impl Children {
         for id in useless {
             self.applied.remove(&id);
             match self.api(&id).delete(&id.1.name, &DeleteParams::background()).await {
-                Ok(_) => tracing::info!(kind = id.0, name = %id.1, "deleted: no Gateway needs it"),
+                Ok(_) => tracing::info!(kind = id.0, name = %id.1, "deleted: no fleet needs it"),
                 Err(error) => tracing::warn!(kind = id.0, name = %id.1, %error, "cannot be deleted"),
             }
         }
     }
 }
 
-fn id(child: &Child, namespace: &str) -> Id {
-    (child.kind, ObjectName::new(namespace, child.object["metadata"]["name"].as_str().unwrap_or_default()))
+fn id(child: &Child) -> Id {
+    let text = |field: &str| child.object["metadata"][field].as_str().unwrap_or_default();
+    (child.kind, ObjectName::new(text("namespace"), text("name")))
 }
 
 fn hash(object: &Value) -> u64 {
@@ -238,7 +235,7 @@ fn secret_name(fleet: &Fleet) -> String {
 fn fleet_identity(world: &World, fleet: &Fleet, ca: &Ca, now: Timestamp) -> Option<Child> {
     let mut metadata = fleet.children.first()?.object["metadata"].clone();
     metadata["name"] = secret_name(fleet).into();
-    identity(world, metadata, ca, now, || ca.fleet(&fleet.gateway.to_string(), now))
+    identity(world, metadata, ca, now, || ca.fleet(&fleet.key, now))
 }
 
 /// The same for analytics, which gateways reach as `host`.

@@ -1,6 +1,6 @@
 //! What fleets have to do as external metrics (`external.metrics.k8s.io/v1beta1`), for HorizontalPodAutoscalers.
 //!
-//! In: what gateways tell over their streams. Out: two metrics of each Gateway, to the API server alone: it shows the
+//! In: what gateways tell over their streams. Out: two metrics of each fleet, to the API server alone: it shows the
 //! certificate of its aggregator, and has authorised whoever asks. See also [`claim`].
 
 pub(crate) mod claim;
@@ -17,7 +17,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
 use kube::Client;
-use operator_compile::{GATEWAY_LABEL, REQUESTS_IN_FLIGHT, REQUESTS_PER_SECOND};
+use operator_compile::{FLEET_LABEL, REQUESTS_IN_FLIGHT, REQUESTS_PER_SECOND};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -171,13 +171,14 @@ async fn values(
             ),
         )
     };
-    let selected = asked.label_selector.split_once('=').filter(|(key, _)| *key == GATEWAY_LABEL);
-    let Some((_, gateway)) = selected else {
-        let message =
-            format!("the selector must be {GATEWAY_LABEL}=NAME, the name of a Gateway of the namespace");
+    let selected = asked.label_selector.split_once('=').filter(|(key, _)| *key == FLEET_LABEL);
+    let Some((_, fleet)) = selected else {
+        let message = format!(
+            "the selector must be {FLEET_LABEL}=NAME, such as the name of a Gateway of the namespace"
+        );
         return Err(refused(StatusCode::BAD_REQUEST, message));
     };
-    let load = publisher.load(&format!("{namespace}/{gateway}"), Instant::now());
+    let load = publisher.load(&format!("{namespace}/{fleet}"), Instant::now());
     let milli = load.map(|load| match metric.as_str() {
         REQUESTS_PER_SECOND => Some((load.per_second * 1e3).round() as u64),
         REQUESTS_IN_FLIGHT => Some(load.in_flight.saturating_mul(1_000)),
@@ -186,7 +187,7 @@ async fn values(
     let item = |milli: u64| {
         json!({
             "metricName": metric,
-            "metricLabels": {GATEWAY_LABEL: gateway},
+            "metricLabels": {FLEET_LABEL: fleet},
             "timestamp": Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             "value": format!("{milli}m"),
         })
@@ -219,15 +220,12 @@ mod tests {
         publisher.joined("shop/web", "a", 1);
         publisher.measured("shop/web", "a", 1, (0, 0), start.checked_sub(Duration::from_secs(4)).unwrap());
         publisher.measured("shop/web", "a", 1, (50, 7), start);
-        let rate = ask(&publisher, REQUESTS_PER_SECOND, "gateway=web").await.unwrap();
-        assert_eq!(
-            (&rate[0]["value"], &rate[0]["metricLabels"]["gateway"]),
-            (&json!("12500m"), &json!("web"))
-        );
-        assert_eq!(ask(&publisher, REQUESTS_IN_FLIGHT, "gateway=web").await.unwrap()[0]["value"], "7000m");
-        assert_eq!(ask(&publisher, REQUESTS_IN_FLIGHT, "gateway=other").await, Ok(json!([])));
-        assert_eq!(ask(&publisher, "cpu", "gateway=web").await, Err(StatusCode::NOT_FOUND));
-        for selector in ["", "gateway", "app=web", "gateway!=web"] {
+        let rate = ask(&publisher, REQUESTS_PER_SECOND, "fleet=web").await.unwrap();
+        assert_eq!((&rate[0]["value"], &rate[0]["metricLabels"]["fleet"]), (&json!("12500m"), &json!("web")));
+        assert_eq!(ask(&publisher, REQUESTS_IN_FLIGHT, "fleet=web").await.unwrap()[0]["value"], "7000m");
+        assert_eq!(ask(&publisher, REQUESTS_IN_FLIGHT, "fleet=other").await, Ok(json!([])));
+        assert_eq!(ask(&publisher, "cpu", "fleet=web").await, Err(StatusCode::NOT_FOUND));
+        for selector in ["", "fleet", "app=web", "fleet!=web"] {
             assert_eq!(ask(&publisher, REQUESTS_IN_FLIGHT, selector).await, Err(StatusCode::BAD_REQUEST));
         }
     }

@@ -4,7 +4,7 @@
 //! pauses. Restart or absence of the operator changes nothing that is served. Of several operators all compile and feed
 //! gateways, and the one that leads writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::children::Children;
 use crate::features;
 use crate::identity::Ca;
 use crate::publisher::Publisher;
-use crate::serving::{Ready, Verdict, answered, verdict};
+use crate::serving::{Ready, Verdict, answered, generation, verdict};
 use crate::statuses::{Statuses, Wanted, gateway_fields, gateway_of_set};
 use crate::usage::Usage;
 use crate::watch::Change;
@@ -193,32 +193,24 @@ impl Operator {
         if self.children.trouble.is_empty() { LOOK } else { self.pause }
     }
 
-    /// Fleets whose Gateway is gone or another's now.
+    /// Fleets that are no more; but a mistake in a Gateway takes nothing from what its fleet serves.
     fn forget(&self) {
-        let gateways = &self.world.resources.gateways;
-        let ours = |name: &ObjectName| {
-            self.compiled.statuses.contains_key(&ObjectRef { kind: "Gateway", name: name.clone() })
-        };
-        self.publisher.retain(|fleet| {
-            let (namespace, name) = fleet.split_once('/').unwrap_or_default();
-            let name = ObjectName::new(namespace, name);
-            gateways.contains_key(&name) && ours(&name)
-        });
+        if self.compiled.kept.is_empty() {
+            let keys: BTreeSet<&str> = self.compiled.fleets.iter().map(|fleet| &*fleet.key).collect();
+            self.publisher.retain(|fleet| keys.contains(fleet));
+        }
     }
 
     /// The status of every object of these kinds that is ours, as it is to be now.
     fn wanted(&self, now: Timestamp, of: impl Fn(&str) -> bool) -> BTreeMap<Id, Wanted> {
         let ready = Ready::new(&self.world);
-        let verdicts: BTreeMap<&ObjectName, Verdict> = self
-            .compiled
-            .fleets
-            .iter()
-            .map(|fleet| {
-                let serving = self.publisher.serving(&fleet.gateway.to_string());
-                let trouble = self.children.trouble.get(&fleet.gateway).map(String::as_str);
-                (&fleet.gateway, verdict(&self.world, fleet, &ready, &serving, (trouble, now)))
-            })
-            .collect();
+        let mut verdicts: BTreeMap<&ObjectName, Verdict> = BTreeMap::new();
+        for fleet in &self.compiled.fleets {
+            let serving = self.publisher.serving(&fleet.key);
+            let trouble = self.children.trouble.get(&fleet.key).map(String::as_str);
+            let verdict = |gateway| verdict(&self.world, (fleet, gateway), &ready, &serving, (trouble, now));
+            verdicts.extend(fleet.gateways.iter().map(|gateway| (gateway, verdict(gateway))));
+        }
         let statuses = self.compiled.statuses.iter().filter(|(object, _)| of(object.kind));
         statuses
             .map(|(object, status)| ((object.kind, object.name.clone()), self.one(object, status, &verdicts)))
@@ -267,17 +259,18 @@ fn rfc3339(now: Timestamp) -> String {
 /// Gives gateways and analytics what they are to serve and to know.
 fn publish(publisher: &Publisher, world: &World, fleets: &[Fleet], catalog: &Catalog) {
     for fleet in fleets {
-        let name = fleet.gateway.to_string();
-        let same =
-            publisher.follow(&name).borrow().as_ref().is_some_and(|s| s.version == fleet.snapshot.version);
+        let same = publisher
+            .follow(&fleet.key)
+            .borrow()
+            .as_ref()
+            .is_some_and(|s| s.version == fleet.snapshot.version);
         let findings = if same { Vec::new() } else { lint(&fleet.snapshot) };
         if let Some(finding) = findings.first() {
-            tracing::error!(fleet = %fleet.gateway, %finding, "not published: this is a defect of the compiler");
+            tracing::error!(fleet = fleet.key, %finding, "not published: this is a defect of the compiler");
             continue;
         }
-        let live = world.live("Gateway", &fleet.gateway);
-        let generation = live.and_then(|live| live.generation).unwrap_or_default();
-        publisher.publish(&name, &fleet.snapshot, generation);
+        let generations = fleet.gateways.iter().map(|gateway| (gateway.clone(), generation(world, gateway)));
+        publisher.publish(&fleet.key, &fleet.snapshot, generations.collect());
     }
     publisher.catalog.send_if_modified(|known| {
         let new = known.version != catalog.version;

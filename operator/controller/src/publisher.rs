@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gateway_snapshot::{Catalog, Snapshot};
+use operator_compile::resources::ObjectName;
 use tokio::sync::{Notify, watch};
 
 /// Versions of a fleet that are remembered: an answer to an older one says nothing any more.
@@ -25,12 +26,15 @@ pub(crate) struct Publisher {
     pub(crate) heard: Notify,
 }
 
+/// Generations of Gateways.
+pub(crate) type Generations = BTreeMap<ObjectName, i64>;
+
 /// What was published.
 #[derive(Debug)]
 struct Version {
     name: String,
-    /// Of the Gateway that it was compiled from.
-    generation: i64,
+    /// Of the Gateways that it was compiled from.
+    generations: Arc<Generations>,
     /// Names its certificates.
     certificates: u64,
 }
@@ -92,8 +96,8 @@ pub(crate) struct Answer {
 /// What is known of a replica.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Serves {
-    /// Generation of the Gateway in what it serves; none: not known.
-    pub(crate) generation: Option<i64>,
+    /// Generations of the Gateways in what it serves, as far as they are known.
+    pub(crate) generations: Arc<Generations>,
     /// Hash of the certificates that it serves; none: not known.
     pub(crate) certificates: Option<u64>,
     /// Why it does not serve what it was given last, or what of it does not work.
@@ -105,14 +109,14 @@ impl Publisher {
         self.fleets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a fleet something to serve. The same version again only says that it holds for a newer Gateway, too.
-    pub(crate) fn publish(&self, fleet: &str, snapshot: &Arc<Snapshot>, generation: i64) {
+    /// Gives a fleet something to serve. The same version again only says that it holds for newer Gateways, too.
+    pub(crate) fn publish(&self, fleet: &str, snapshot: &Arc<Snapshot>, generations: Generations) {
         let mut fleets = self.fleets();
         let fleet = fleets.entry(fleet.to_owned()).or_default();
         fleet.versions.retain(|known| known.name != snapshot.version);
         fleet.versions.push_back(Version {
             name: snapshot.version.clone(),
-            generation,
+            generations: generations.into(),
             certificates: snapshot.certificates.hash(),
         });
         if fleet.versions.len() > REMEMBERED {
@@ -127,7 +131,7 @@ impl Publisher {
         });
     }
 
-    /// Forgets fleets whose Gateway is gone.
+    /// Forgets fleets.
     pub(crate) fn retain(&self, keep: impl Fn(&str) -> bool) {
         self.fleets().retain(|fleet, _| keep(fleet));
     }
@@ -210,7 +214,7 @@ impl Publisher {
         let serves = |state: &Replica| {
             let known = fleet.versions.iter().rev().find(|known| known.name == state.serves);
             Serves {
-                generation: known.map(|known| known.generation),
+                generations: known.map(|known| Arc::clone(&known.generations)).unwrap_or_default(),
                 certificates: known.map(|known| known.certificates),
                 complaints: state.complaints.clone(),
             }

@@ -79,20 +79,20 @@ impl<'a> Ready<'a> {
     }
 
     fn pods<'r>(&'r self, fleet: &'r Fleet) -> impl Iterator<Item = &'a str> + 'r {
-        self.0.get(&(fleet.gateway.namespace.as_str(), fleet.name.as_str())).into_iter().flatten().copied()
+        self.0.get(&(fleet.namespace.as_str(), fleet.name.as_str())).into_iter().flatten().copied()
     }
 }
 
-/// The verdict on a fleet as of `now`. `trouble`: why its children could not be applied.
+/// The verdict on a Gateway of a fleet as of `now`. `trouble`: why its children could not be applied.
 pub(crate) fn verdict(
     world: &World,
-    fleet: &Fleet,
+    (fleet, gateway): (&Fleet, &ObjectName),
     ready: &Ready<'_>,
     serving: &BTreeMap<String, Serves>,
     (trouble, now): (Option<&str>, Timestamp),
 ) -> Verdict {
-    let listeners = listeners(world, fleet, ready, serving, trouble);
-    let (addresses, missing) = addresses(world, fleet);
+    let listeners = listeners(world, (fleet, gateway), ready, serving, trouble);
+    let (addresses, missing) = addresses(world, fleet, gateway);
     let gateway = match missing {
         Some(missing) if listeners.status == Truth::True => missing,
         _ => listeners.clone(),
@@ -110,7 +110,7 @@ fn programmed(status: Truth, reason: Reason, message: impl Into<String>) -> Cond
 
 fn listeners(
     world: &World,
-    fleet: &Fleet,
+    (fleet, gateway): (&Fleet, &ObjectName),
     ready: &Ready<'_>,
     serving: &BTreeMap<String, Serves>,
     trouble: Option<&str>,
@@ -128,8 +128,10 @@ fn listeners(
         let message = complaints.into_iter().collect::<Vec<_>>().join("; ");
         return programmed(Truth::False, Reason::Invalid, format!("gateways say: {message}"));
     }
-    let generation = generation(world, &fleet.gateway);
-    let serves = |pod: &&str| serving.get(*pod).is_some_and(|serves| serves.generation >= Some(generation));
+    let generation = generation(world, gateway);
+    let serves = |pod: &&str| {
+        serving.get(*pod).is_some_and(|serves| serves.generations.get(gateway) >= Some(&generation))
+    };
     let (all, served) = (ready.pods(fleet).count(), ready.pods(fleet).filter(serves).count());
     if all > 0 && served == all {
         return programmed(Truth::True, Reason::Programmed, format!("served by {served} of {all} gateways"));
@@ -137,13 +139,14 @@ fn listeners(
     programmed(Truth::Unknown, Reason::Pending, format!("served by {served} of {all} gateways"))
 }
 
-fn generation(world: &World, gateway: &ObjectName) -> i64 {
+/// The present generation of a Gateway.
+pub(crate) fn generation(world: &World, gateway: &ObjectName) -> i64 {
     world.live("Gateway", gateway).and_then(|live| live.generation).unwrap_or_default()
 }
 
 /// Addresses that there are, and what of those that were asked for is missing.
-fn addresses(world: &World, fleet: &Fleet) -> (Vec<Value>, Option<Condition>) {
-    let name = ObjectName::new(&fleet.gateway.namespace, &fleet.name);
+fn addresses(world: &World, fleet: &Fleet, gateway: &ObjectName) -> (Vec<Value>, Option<Condition>) {
+    let name = ObjectName::new(&fleet.namespace, &fleet.name);
     let service = world.resources.services.get(&name).and_then(|service| service.spec.as_ref());
     let given: Vec<(&str, String)> = if service.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer")
     {
@@ -152,7 +155,7 @@ fn addresses(world: &World, fleet: &Fleet) -> (Vec<Value>, Option<Condition>) {
         let ips = service.and_then(|spec| spec.cluster_ips.as_ref()).into_iter().flatten();
         ips.filter(|ip| *ip != "None").map(|ip| ("IPAddress", ip.clone())).collect()
     };
-    let gateway = world.resources.gateways.get(&fleet.gateway);
+    let gateway = world.resources.gateways.get(gateway);
     let wanted: BTreeSet<&str> = gateway
         .iter()
         .flat_map(|gateway| &gateway.spec.addresses)

@@ -34,7 +34,7 @@ pub(crate) struct Live {
     pub(crate) resource_version: String,
     pub(crate) generation: Option<i64>,
     pub(crate) uid: String,
-    /// `uid` of the Gateway that it belongs to: children of ours only.
+    /// `uid` of the Gateway or GatewayFleet that it belongs to: children of ours only.
     pub(crate) owner: Option<String>,
     pub(crate) status: Value,
 }
@@ -135,8 +135,9 @@ fn owner(object: &Value) -> Option<String> {
         return None;
     }
     let owners = object["metadata"]["ownerReferences"].as_array()?;
-    let gateway = owners.iter().find(|owner| owner["controller"] == true && owner["kind"] == "Gateway")?;
-    Some(gateway["uid"].as_str()?.to_owned())
+    let of_ours = |owner: &&Value| owner["kind"] == "Gateway" || owner["kind"] == "GatewayFleet";
+    let owner = owners.iter().filter(of_ours).find(|owner| owner["controller"] == true)?;
+    Some(owner["uid"].as_str()?.to_owned())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::{
     AllowedNamespaces, Certificates, Classes, CompiledListener, address, admits, conflict, frontend,
 };
 use crate::field::SPEC;
+use crate::object::ObjectRef;
 use crate::order;
 use crate::problem::Problem;
 use crate::resources::ObjectName;
@@ -26,6 +27,10 @@ pub(crate) struct CompiledGateway {
     pub(crate) refused: Option<Problem>,
     /// The fleet whose settings it has: its own, or its class's.
     pub(crate) fleet: Option<ObjectName>,
+    /// That fleet by name, whether or not it exists.
+    pub(crate) named: Option<ObjectName>,
+    /// Its processes serve all Gateways of its class with that fleet.
+    pub(crate) merged: bool,
     /// ListenerSets that are attached.
     pub(crate) attached_sets: u32,
     /// An address that was asked for and cannot be had; it is served all the same, at other addresses.
@@ -34,6 +39,17 @@ pub(crate) struct CompiledGateway {
     pub(crate) client_certificate: Option<Result<Key, Problem>>,
     /// Callers may show any certificate, or none, on one of its ports that asks for them.
     pub(crate) insecure: bool,
+}
+
+impl CompiledGateway {
+    /// The object that its processes belong to in a cluster, and its class: equal for those that share processes.
+    pub(crate) fn owner(&self) -> (ObjectRef, &str) {
+        let owner = match &self.fleet {
+            Some(fleet) if self.merged => ObjectRef::new("GatewayFleet", fleet),
+            _ => ObjectRef::new("Gateway", &self.name),
+        };
+        (owner, &self.class)
+    }
 }
 
 /// All Gateways that are ours, and their listeners.
@@ -80,13 +96,18 @@ pub(crate) fn gateways(world: &World<'_>, classes: &Classes, certificates: Certi
             class: gateway.spec.gateway_class_name.clone(),
             refused: None,
             fleet: None,
+            named: named(world, gateway),
+            merged: false,
             attached_sets: 0,
             address: None,
             client_certificate: client_certificate(world, &mut all.certificates, name, gateway),
             insecure: frontend::is_insecure(gateway),
         };
         match fleet.and_then(|fleet| address::check(world, gateway).map(|address| (fleet, address))) {
-            Ok((fleet, address)) => (compiled.fleet, compiled.address) = (fleet, address),
+            Ok((fleet, address)) => {
+                compiled.merged = fleet.as_ref().is_some_and(|fleet| merges(world, fleet));
+                (compiled.fleet, compiled.address) = (fleet, address);
+            }
             Err(problem) => compiled.refused = Some(problem),
         }
         let client_certificate = compiled.client_certificate.as_ref().and_then(|found| found.as_deref().ok());
@@ -106,10 +127,20 @@ pub(crate) fn gateways(world: &World<'_>, classes: &Classes, certificates: Certi
         all.list.push(compiled);
     }
     let shared = world.options.shared_ports();
-    conflict::find(&mut units, |left, right| shared || left.gateway == right.gateway);
+    let merged = all.list.iter().filter(|gateway| gateway.merged);
+    let merged: BTreeMap<_, _> = merged.map(|gateway| (&gateway.name, gateway.owner())).collect();
+    conflict::find(&mut units, |left, right| {
+        let owner = merged.get(&left.gateway);
+        shared || left.gateway == right.gateway || (owner.is_some() && owner == merged.get(&right.gateway))
+    });
+    drop(merged);
     all.listeners = units.into_iter().flatten().collect();
     count_sets(&mut all);
     all
+}
+
+fn merges(world: &World<'_>, fleet: &ObjectName) -> bool {
+    world.resources.gateway_fleets.get(fleet).is_some_and(|fleet| fleet.spec.merge_gateways)
 }
 
 /// A ListenerSet is attached when one of its listeners, at least, is served.
@@ -166,6 +197,17 @@ fn fleet(
     };
     let field = SPEC.key("infrastructure");
     parameters(world, &reference, &field.key("parametersRef")).map(Some)
+}
+
+/// The fleet that a Gateway or else its class refers to.
+fn named(world: &World<'_>, gateway: &gateway_api::Gateway) -> Option<ObjectName> {
+    let own = gateway.spec.infrastructure.as_ref().and_then(|infra| infra.parameters_ref.as_ref());
+    if let Some(own) = own {
+        return Some(ObjectName::new(gateway.metadata.namespace.as_deref()?, &own.name));
+    }
+    let class = ObjectName::new("", &gateway.spec.gateway_class_name);
+    let reference = world.resources.gateway_classes.get(&class)?.spec.parameters_ref.as_ref()?;
+    Some(ObjectName::new(reference.namespace.as_deref()?, &reference.name))
 }
 
 /// The certificate that backends see, if there is to be one.

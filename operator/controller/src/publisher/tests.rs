@@ -6,26 +6,30 @@ fn snapshot(version: &str) -> Arc<Snapshot> {
     Arc::new(Snapshot { version: version.to_owned(), ..Snapshot::default() })
 }
 
+fn of_web(generation: i64) -> Generations {
+    [(ObjectName::new("shop", "web"), generation)].into()
+}
+
 fn accepted(version: &str) -> Answer {
     Answer { version: version.to_owned(), accepted: true, errors: vec![] }
 }
 
 fn generation(publisher: &Publisher) -> Option<i64> {
-    publisher.serving(FLEET)["pod"].generation
+    publisher.serving(FLEET)["pod"].generations.get(&ObjectName::new("shop", "web")).copied()
 }
 
 #[test]
 fn a_replica_serves_the_generation_whose_version_it_accepted_last() {
     let publisher = Publisher::default();
-    publisher.publish(FLEET, &snapshot("a"), 1);
+    publisher.publish(FLEET, &snapshot("a"), of_web(1));
     publisher.joined(FLEET, "pod", 7);
     assert_eq!(generation(&publisher), None, "it has not said anything");
     publisher.answered(FLEET, "pod", 7, accepted("a"));
     assert_eq!(generation(&publisher), Some(1));
     // A change of the Gateway that changes nothing for its gateways.
-    publisher.publish(FLEET, &snapshot("a"), 2);
+    publisher.publish(FLEET, &snapshot("a"), of_web(2));
     assert_eq!(generation(&publisher), Some(2));
-    publisher.publish(FLEET, &snapshot("b"), 3);
+    publisher.publish(FLEET, &snapshot("b"), of_web(3));
     assert_eq!(generation(&publisher), Some(2), "what is on its way does not count");
     let refusal = Answer { version: "b".to_owned(), accepted: false, errors: vec!["no".to_owned()] };
     publisher.answered(FLEET, "pod", 7, refusal);
@@ -43,7 +47,7 @@ fn a_replica_serves_the_generation_whose_version_it_accepted_last() {
 #[test]
 fn the_end_of_an_earlier_stream_says_nothing_about_the_present_one() {
     let publisher = Publisher::default();
-    publisher.publish(FLEET, &snapshot("a"), 1);
+    publisher.publish(FLEET, &snapshot("a"), of_web(1));
     publisher.joined(FLEET, "pod", 1);
     publisher.joined(FLEET, "pod", 2);
     publisher.answered(FLEET, "pod", 2, accepted("a"));
@@ -58,12 +62,12 @@ fn the_end_of_an_earlier_stream_says_nothing_about_the_present_one() {
 fn followers_wake_for_other_contents_only() {
     let publisher = Publisher::default();
     let mut current = publisher.follow(FLEET);
-    publisher.publish(FLEET, &snapshot("a"), 1);
+    publisher.publish(FLEET, &snapshot("a"), of_web(1));
     assert!(current.has_changed().unwrap());
     assert_eq!(current.borrow_and_update().as_ref().unwrap().version, "a");
-    publisher.publish(FLEET, &snapshot("a"), 2);
+    publisher.publish(FLEET, &snapshot("a"), of_web(2));
     assert!(!current.has_changed().unwrap());
-    publisher.publish("shop/other", &snapshot("b"), 1);
+    publisher.publish("shop/other", &snapshot("b"), of_web(1));
     assert!(!current.has_changed().unwrap(), "another fleet's");
     publisher.retain(|fleet| fleet != FLEET);
     assert!(current.has_changed().is_err(), "the stream ends with its Gateway");

@@ -12,8 +12,10 @@ fn name(name: &str) -> ObjectName {
 
 fn fleet() -> Fleet {
     Fleet {
-        gateway: name("web"),
+        key: "shop/web".to_owned(),
+        namespace: "shop".to_owned(),
         name: "web-turnpike".to_owned(),
+        gateways: vec![name("web")],
         children: vec![],
         snapshot: Arc::default(),
     }
@@ -48,12 +50,15 @@ fn world(ingress: &Value, pods: &[(&str, bool)]) -> World {
 }
 
 fn serving(pods: &[(&str, Option<i64>)]) -> BTreeMap<String, Serves> {
-    let one = |generation: &Option<i64>| Serves { generation: *generation, ..Serves::default() };
+    let one = |generation: &Option<i64>| {
+        let generations = generation.map(|generation| (name("web"), generation)).into_iter().collect();
+        Serves { generations: Arc::new(generations), ..Serves::default() }
+    };
     pods.iter().map(|(pod, generation)| ((*pod).to_owned(), one(generation))).collect()
 }
 
 fn judge(world: &World, serving: &BTreeMap<String, Serves>, trouble: Option<&str>) -> Verdict {
-    verdict(world, &fleet(), &Ready::new(world), serving, (trouble, Timestamp::UNIX_EPOCH))
+    verdict(world, (&fleet(), &name("web")), &Ready::new(world), serving, (trouble, Timestamp::UNIX_EPOCH))
 }
 
 fn said(condition: &Condition) -> (Truth, Reason, &str) {
@@ -145,7 +150,7 @@ fn a_listener_says_which_certificate_it_serves_and_an_alarm_is_told_once() {
     let status = Status { generation: Some(3), listeners: vec![listener], ..Status::default() };
     let at = |second| {
         let now = Timestamp::from_second(second).unwrap();
-        verdict(&world, &fleet, &Ready::new(&world), &serves, (None, now))
+        verdict(&world, (&fleet, &name("web")), &Ready::new(&world), &serves, (None, now))
     };
     let said = |second, live: &Value| {
         let verdict = at(second);
