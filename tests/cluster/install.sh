@@ -21,7 +21,7 @@ before=$(kubectl get deployments,statefulsets -n turnpike-system -o name 2>/dev/
 helm upgrade --install turnpike-crds charts/turnpike-crds \
     --set "gatewayApi=$([ "${CRDS:-all}" = none ] && echo false || echo true)" >/dev/null 2>&1
 helm upgrade --install turnpike charts/turnpike --namespace turnpike-system --create-namespace \
-    --set analytics.persistence.enabled=false "${options[@]}" --wait --timeout 180s >/dev/null
+    "${options[@]}" --wait --timeout 180s >/dev/null
 if [ -n "$before" ]; then
     # shellcheck disable=SC2086 # names of objects
     kubectl rollout restart -n turnpike-system $before >/dev/null

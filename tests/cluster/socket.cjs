@@ -1,13 +1,13 @@
 // A WebSocket through the gateway at ADDRESS that says something ten times a second and must hear it again within five
-// seconds: node --experimental-websocket socket.cjs ADDRESS (once | FILE), until the file exists. Exit code 1: it broke.
+// seconds: node --experimental-websocket socket.cjs ADDRESS KEY (once | FILE), until the file exists. Exit code 1: it broke.
 const dns = require('dns');
 const fs = require('fs');
 
-const [address, until] = process.argv.slice(2);
+const [address, key, until] = process.argv.slice(2);
 // The name is known to nobody but the Gateway.
 dns.lookup = (_name, options, done) => done(null, options.all ? [{ address, family: 4 }] : address, 4);
 
-const socket = new WebSocket('ws://socket.example.com:8080/ws');
+const socket = new WebSocket('ws://socket.example.com:8080/ws', { headers: { 'x-api-key': key, origin: 'http://socket.example.com' } });
 let said = 0;
 let heard = 0;
 function end(code, text) {

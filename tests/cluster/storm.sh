@@ -87,10 +87,10 @@ YAML
 }
 # renamed TO: whether the last of them does.
 renamed() {
-    curl -s --noproxy '*' --resolve "storm-$routes.example.com:8080:$address" -o /dev/null -w '%{redirect_url}' \
+    curl -s --noproxy '*' -H "x-api-key: $key" --resolve "storm-$routes.example.com:8080:$address" -o /dev/null -w '%{redirect_url}' \
         "http://storm-$routes.example.com:8080/" | grep -q "//$1[:/]"
 }
-until_true 30 "a WebSocket" node --experimental-websocket "$here/socket.cjs" "$address" once
+until_true 30 "a WebSocket" node --experimental-websocket "$here/socket.cjs" "$address" "$key" once
 rename before.example.com
 until_true 30 "the first routes" renamed before.example.com
 until_true 30 "the first certificate" shown "$(certificate)"
@@ -106,7 +106,7 @@ while [ ! -e "$work/stop" ]; do
     "${ask[@]}" -k --resolve "shop.example.com:8443:$address" https://shop.example.com:8443/orders/1 || true
     sleep 0.05
 done >"$work/answers.tls" &
-node --experimental-websocket "$here/socket.cjs" "$address" "$work/calm" >"$work/socket" 2>&1 &
+node --experimental-websocket "$here/socket.cjs" "$address" "$key" "$work/calm" >"$work/socket" 2>&1 &
 socket=$!
 
 for round in $(seq "$rounds"); do
@@ -141,5 +141,5 @@ touch "$work/stop"
 wait
 took=$((SECONDS - clock))
 none_failed "$work"/answers.*
-until_true 120 "usage of $sent requests" reported "$begun"
+until_true 120 "usage of $sent requests" answered "$begun"
 say "$sent requests in $took s, $(wc -l <"$work/answers.tls") of them with a handshake: 0 failed, $sent in the report"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything that is shown on a real Kubernetes node, one after the other: the example with its usage, a fleet that
 # changes under load, operators that are lost, an operator confined to a namespace, certificates and the CA inside that are
-# replaced, spools on volumes, a hostile namespace, processes that are killed, scaling by load, conformance. Where a
-# machine cannot run the node, says so and passes.
+# replaced, spools on volumes, a hostile namespace, a fleet for several Gateways, everything at once, processes that are
+# killed, scaling by load, conformance. Where a machine cannot run the node, says so and passes.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 for missing in $([ "$(id -u)" -eq 0 ] || echo root) $(for need in go kubectl; do command -v $need >/dev/null || echo "$need"; done); do
@@ -19,6 +19,8 @@ trap '"$here/down.sh"' EXIT
 "$here/authority.sh"
 "$here/spool.sh"
 "$here/isolation.sh"
+"$here/merged.sh"
+"$here/storm.sh"
 "$here/chaos.sh"
 "$here/autoscale.sh"
 "$here/conformance.sh"

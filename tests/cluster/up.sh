@@ -74,6 +74,24 @@ start balancer "$here/balancer.sh"
 "$here/image.sh" pause
 until_true 60 "node" sh -c 'kubectl get nodes | grep -q " Ready "'
 until_true 30 "default ServiceAccount" kubectl get serviceaccount default
+# Where analytics keeps its records, as a cluster with a default StorageClass gives it.
+mkdir -p "$state/volumes/analytics"
+kubectl apply -f - >/dev/null <<YAML
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: local, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
+provisioner: kubernetes.io/no-provisioner
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: analytics}
+spec:
+  capacity: {storage: 100Gi}
+  accessModes: [ReadWriteOnce]
+  storageClassName: local
+  local: {path: $state/volumes/analytics}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [node]}]}]}}
+YAML
 say "a Kubernetes node is ready after $((SECONDS - begun)) s"
 say "export KUBECONFIG=$KUBECONFIG"
 echo "$KUBECONFIG"

@@ -7,6 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gateway_quota::AuthorityConfig;
+
 use crate::catalog::CatalogSource;
 
 /// How one analytics process runs.
@@ -59,7 +61,7 @@ impl Options {
             catalog: None,
             gateways: None,
             migrate: true,
-            lease_ttl: Duration::from_secs(10),
+            lease_ttl: AuthorityConfig::default().ttl,
             fresh_store: false,
         }
     }

@@ -61,8 +61,9 @@ pub struct AuthorityConfig {
 impl Default for AuthorityConfig {
     fn default() -> Self {
         Self {
-            ttl: Duration::from_secs(10),
-            cover: Duration::from_secs(10),
+            // Longer than it takes to start an authority anew.
+            ttl: Duration::from_secs(30),
+            cover: Duration::from_secs(30),
             bound: RateBound::default(),
             retry_after: Duration::from_millis(100),
             retention: Duration::from_hours(1),

@@ -15,7 +15,7 @@ pub(super) struct Wish {
     pub(super) need: u64,
     /// Units per second wanted there.
     pub(super) rate: f64,
-    /// Units that the holder has and has not spent.
+    /// Units that the holder has and has not spent. They count towards what it should have.
     pub(super) unspent: u64,
     /// Gateways among which the rest is shared.
     pub(super) gateways: u64,
@@ -33,6 +33,7 @@ pub(super) fn size(limit: &Limit, charged: u64, wish: &Wish) -> u64 {
     // One gateway alone may take half of what is left; of many, all together take at most a quarter.
     let parts = if wish.gateways <= 1 { 2 } else { wish.gateways.saturating_mul(4) };
     let lasting = (1.5 * wish.rate * wish.cover.as_secs_f64()) as u64;
+    let lasting = lasting.saturating_sub(wish.unspent);
     let ideal = (room / parts).min(lasting.max(smallest(&limit.unit)));
     to_threshold(limit, charged, ideal.clamp(need, room), need)
 }

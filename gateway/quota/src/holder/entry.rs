@@ -187,7 +187,8 @@ impl Entry {
         }
         self.slot.set_limits(&grant.limits, now);
         let ahead = self.meter.rate * round_trip.as_secs_f64() * 4.0;
-        self.slot.set_low((ahead as u64).max(self.slot.left() / 4));
+        // Asking early keeps two thirds of a lease in hand, for when the authority is away.
+        self.slot.set_low((ahead as u64).max(self.slot.left() / 3 * 2));
     }
 
     fn open(&mut self, grant: &Grant, sent: Mono) {
