@@ -24,11 +24,13 @@ issue front-proxy /CN=front-proxy
 issue admin /O=system:masters/CN=admin
 issue controller-manager /CN=system:kube-controller-manager
 issue scheduler /CN=system:kube-scheduler
-issue node /O=system:nodes/CN=system:node:node "IP:$node_ip,DNS:node"
+for each in 1 2; do
+    (at $each && issue "$node" "/O=system:nodes/CN=system:node:$node" "IP:$node_ip,DNS:$node")
+done
 issue proxy /CN=system:kube-proxy
 issue dns /O=system:masters/CN=dns
 
-for name in admin controller-manager scheduler node proxy dns; do
+for name in admin controller-manager scheduler node node-2 proxy dns; do
     cat >"$name.kubeconfig" <<YAML
 apiVersion: v1
 kind: Config

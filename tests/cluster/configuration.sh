@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Configuration files of containerd, kubelet, kube-proxy and CoreDNS, in the folder that is given.
+# Configuration files of containerd, kubelet and kube-proxy for the node of this number, and of CoreDNS.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-cd "$1"
+at "$1"
+mkdir -p "$node_state" "$node_run"
+cd "$node_state"
 
 # The machine may lack AppArmor, hugetlb and the right to lower OOM scores.
 cat >containerd.toml <<TOML
 version = 3
-root = "$state/containerd"
-state = "$run/containerd"
+root = "$node_state/containerd"
+state = "$node_run/containerd"
 disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.snapshotter.v1.zfs"]
 [grpc]
-address = "$run/containerd.sock"
+address = "$node_run/containerd.sock"
 [plugins."io.containerd.cri.v1.images".pinned_images]
 sandbox = "localhost/turnpike/pause:1"
 [plugins."io.containerd.cri.v1.runtime"]
@@ -22,7 +24,7 @@ tolerate_missing_hugetlb_controller = true
 netns_mounts_under_state_dir = true
 [plugins."io.containerd.cri.v1.runtime".cni]
 bin_dirs = ["/usr/lib/cni"]
-conf_dir = "$state/cni"
+conf_dir = "$node_state/cni"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
@@ -34,7 +36,7 @@ TOML
 mkdir -p cni
 cat >cni/10-ptp.conflist <<JSON
 {"cniVersion": "1.0.0", "name": "pods", "plugins": [
-  {"type": "ptp", "ipMasq": false, "ipam": {"type": "host-local", "dataDir": "$state/ipam",
+  {"type": "ptp", "ipMasq": false, "ipam": {"type": "host-local", "dataDir": "$node_state/ipam",
     "ranges": [[{"subnet": "$pods"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
   {"type": "portmap", "capabilities": {"portMappings": true}}]}
 JSON
@@ -46,16 +48,17 @@ kind: KubeletConfiguration
 address: $node_ip
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $state/ca.crt}}
 authorization: {mode: Webhook}
-tlsCertFile: $state/node.crt
-tlsPrivateKeyFile: $state/node.key
-containerRuntimeEndpoint: unix://$run/containerd.sock
+tlsCertFile: $state/$node.crt
+tlsPrivateKeyFile: $state/$node.key
+containerRuntimeEndpoint: unix://$node_run/containerd.sock
 cgroupDriver: cgroupfs
+cgroupRoot: /$node
 failCgroupV1: false
 failSwapOn: false
 makeIPTablesUtilChains: false
-clusterDNS: [$node_ip]
+clusterDNS: [172.30.0.11]
 clusterDomain: cluster.local
-resolvConf: $state/resolv.conf
+resolvConf: $node_state/resolv.conf
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 evictionHard: {memory.available: 64Mi, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1%}
@@ -65,23 +68,23 @@ syncFrequency: 5s
 # What is killed again and again starts again soon, and not after five minutes.
 crashLoopBackOff: {maxContainerRestartPeriod: 10s}
 maxPods: 200
-podLogsDir: $state/pods-log
+podLogsDir: $node_state/pods-log
 shutdownGracePeriod: 0s
 YAML
 cat >proxy.yaml <<YAML
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: nftables
-hostnameOverride: node
+hostnameOverride: $node
 clientConnection: {kubeconfig: $state/proxy.kubeconfig}
-clusterCIDR: $pods
+clusterCIDR: 10.244.0.0/16
 conntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 healthzBindAddress: 127.0.0.1:10256
 metricsBindAddress: 127.0.0.1:10249
 YAML
-cat >Corefile <<CONF
+cat >"$state/Corefile" <<CONF
 .:53 {
-    bind $node_ip
+    bind 172.30.0.11
     kubernetes cluster.local {
         kubeconfig $state/dns.kubeconfig
     }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The Gateway API conformance suite against Turnpike, on a node of its own.
 #
-#   tests/cluster/conformance.sh [REPORT.yaml]      profiles GATEWAY-HTTP and GATEWAY-GRPC, the features of the GatewayClass
+#   tests/cluster/conformance.sh [REPORT.yaml [OPTION...]]      profiles GATEWAY-HTTP and GATEWAY-GRPC, the features of the
+#                                                               GatewayClass; options are helm's, for the chart turnpike
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$here/../.."
@@ -21,7 +22,7 @@ tests/cluster/image.sh "$programs/echo-basic" "${names[@]}"
 mapfile -t names < <(grep -rhoE 'image: .*coredns:.*' "$suite/base" | sed 's/image: //' | sort -u)
 tests/cluster/image.sh "$state/bin/coredns" "${names[@]}"
 # The suite has some thirty Gateways at once, more than the node has processors for by what fleets ask for.
-CRDS=none tests/cluster/install.sh "$work/images" dev --set fleet.resources.requests.cpu=10m
+CRDS=none tests/cluster/install.sh "$work/images" dev --set fleet.resources.requests.cpu=10m "${@:2}"
 until_true 30 "features in the GatewayClass" sh -c "kubectl get gatewayclass turnpike -o jsonpath='{.status}' | grep -q supportedFeatures"
 
 say "running the suite"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gives the node an image.
+# Gives all nodes an image.
 #
 #   tests/cluster/image.sh pause                 what holds a Pod's namespaces
 #   tests/cluster/image.sh ARCHIVE.tar           an OCI archive
@@ -9,12 +9,15 @@ set -euo pipefail
 
 # Every command of ctr complains of cgroup v1.
 import() {
-    "$state/bin/ctr" --address "$run/containerd.sock" -n k8s.io images import --local "$1" 2>&1 >/dev/null |
-        { grep -v DEPRECATION >&2 || true; }
+    local socket
+    for socket in "$run"/*/containerd.sock; do
+        "$state/bin/ctr" --address "$socket" -n k8s.io images import --local "$1" 2>&1 >/dev/null |
+            { grep -v DEPRECATION >&2 || true; }
+    done
 }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-until_true 20 containerd test -S "$run/containerd.sock"
+until_true 20 containerd sh -c "ls $run/*/containerd.sock"
 case $1 in
     pause)
         mkdir "$work/root"

@@ -5,14 +5,22 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 state=${TURNPIKE_CLUSTER:-/var/lib/turnpike-cluster}
 # In memory: sockets, and mounts that a crash must not leave on a disk.
 run=/run/turnpike-cluster
-netns=turnpike-node
 bridge=turnpike0
 host_ip=172.30.0.1
-node_ip=172.30.0.11
-pods=10.244.1.0/24
 services=10.96.0.0/16
 # The upper half of the network belongs to load balancers; the node answers for it.
 balancers=172.30.0.128/25
+# at NUMBER: names and places of a node; the first one runs the control plane, too.
+at() {
+    number=$1
+    node=node$([ "$1" = 1 ] || echo "-$1")
+    node_ip=172.30.0.1$1
+    pods=10.244.$1.0/24
+    netns=turnpike-$node
+    node_state=$state/$node
+    node_run=$run/$node
+}
+at 1
 export KUBECONFIG=$state/admin.kubeconfig
 
 say() { printf '%s\n' "$*" >&2; }
@@ -26,7 +34,7 @@ helm() {
         "$("$here/../partners/build.sh" helm)/helm" "$@"
 }
 
-# Starts a program inside the node, in the background. `ip netns exec` would hide the cgroups.
+# Starts a program inside the node that `at` named, in the background. `ip netns exec` would hide the cgroups.
 start() {
     local name=$1
     shift

@@ -18,7 +18,7 @@ ask=(curl -s --noproxy '*' --resolve "shop.example.com:8080:$address" -o /dev/nu
 process() {
     local id
     id=$(kubectl get -n "$1" "$2" -o jsonpath="{.status.containerStatuses[?(@.name==\"$3\")].containerID}")
-    "$state/bin/ctr" --address "$run/containerd.sock" -n k8s.io tasks ls 2>/dev/null |
+    "$state/bin/ctr" --address "$node_run/containerd.sock" -n k8s.io tasks ls 2>/dev/null |
         awk -v id="${id#containerd://}" '$1 == id && $3 == "RUNNING" {print $2}'
 }
 # programmed MESSAGE [GATEWAY]: whether the condition of the Gateway, by default web, says so.

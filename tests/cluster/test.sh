@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that is shown on a real Kubernetes node, one after the other: the example with its usage, a fleet that
-# changes under load, operators that are lost, an operator confined to a namespace, certificates and the CA inside that are
+# changes under load, operators that are lost, a node that is drained, an operator confined to a namespace, certificates and the CA inside that are
 # replaced, spools on volumes, a hostile namespace, a fleet for several Gateways, everything at once, processes that are
 # killed, scaling by load, conformance. Where a machine cannot run the node, says so and passes.
 set -euo pipefail
@@ -14,6 +14,7 @@ trap '"$here/down.sh"' EXIT
 "$here/demo.sh"
 "$here/change.sh"
 "$here/operators.sh"
+"$here/nodes.sh"
 "$here/namespaces.sh"
 "$here/cert-manager.sh"
 "$here/authority.sh"

@@ -2,9 +2,9 @@
 # Starts a real Kubernetes node in a network namespace without a way out: etcd, API server, controllers, scheduler, kubelet,
 # kube-proxy, containerd, DNS and addresses for load balancers. What an earlier run left is removed first.
 #
-#   tests/cluster/up.sh      prints the path of a kubeconfig
+#   tests/cluster/up.sh      prints the path of a kubeconfig; with NODES=2 there is a second node
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/node.sh"
 
 packages=()
 need() { [ -e "$1" ] || packages+=("$2"); }
@@ -28,24 +28,12 @@ mkdir -p "$state"/{bin,log,pid} "$run"
 for part in "${parts[@]}"; do ln -s "$part"/* "$state/bin/"; done
 export PATH=$state/bin:$PATH
 "$here/certificates.sh" "$state"
-"$here/configuration.sh" "$state"
 
 ip link add "$bridge" type bridge
 ip addr add "$host_ip/24" dev "$bridge"
 ip link set "$bridge" up
-ip netns add "$netns"
-ip link add turnpike1 type veth peer name eth0 netns "$netns"
-ip link set turnpike1 master "$bridge" up
-inside() { nsenter --net="/run/netns/$netns" -- "$@"; }
-inside ip link set lo up
-inside ip addr add "$node_ip/24" dev eth0
-inside ip link set eth0 up
-inside sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
-# The node itself reaches Services, too: its packets are rewritten after a route was found for them.
-inside ip route add "$services" dev lo src "$node_ip"
-for route in $pods $services $balancers; do ip route add "$route" via "$node_ip"; done
-
-start containerd "$state/bin/containerd" --config "$state/containerd.toml"
+for route in $services $balancers; do ip route add "$route" via "$node_ip"; done
+network 1
 start etcd "$state/bin/kubernetes" etcd --data-dir "$state/etcd" --unsafe-no-fsync --log-level warn
 start apiserver "$state/bin/kubernetes" kube-apiserver --etcd-servers http://127.0.0.1:2379 \
     --advertise-address "$node_ip" --bind-address 0.0.0.0 --secure-port 6443 --allow-privileged \
@@ -66,13 +54,9 @@ start controller-manager "$state/bin/kubernetes" kube-controller-manager --kubec
     --cluster-signing-key-file "$state/ca.key" --horizontal-pod-autoscaler-sync-period 5s \
     --horizontal-pod-autoscaler-downscale-stabilization 15s
 start scheduler "$state/bin/kubernetes" kube-scheduler --kubeconfig "$state/scheduler.kubeconfig" --leader-elect=false
-start kubelet "$state/bin/kubernetes" kubelet --kubeconfig "$state/node.kubeconfig" --config "$state/kubelet.yaml" \
-    --hostname-override node --node-ip "$node_ip" --root-dir "$state/kubelet"
-start proxy "$state/bin/kubernetes" kube-proxy --config "$state/proxy.yaml"
-start dns "$state/bin/coredns" -conf "$state/Corefile"
 start balancer "$here/balancer.sh"
-"$here/image.sh" pause
-until_true 60 "node" sh -c 'kubectl get nodes | grep -q " Ready "'
+run_node 1
+start dns "$state/bin/coredns" -conf "$state/Corefile"
 until_true 30 "default ServiceAccount" kubectl get serviceaccount default
 # Where analytics keeps its records, as a cluster with a default StorageClass gives it.
 mkdir -p "$state/volumes/analytics"
@@ -92,6 +76,7 @@ spec:
   local: {path: $state/volumes/analytics}
   nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [node]}]}]}}
 YAML
-say "a Kubernetes node is ready after $((SECONDS - begun)) s"
+if [ "${NODES:-1}" = 2 ]; then network 2 && run_node 2; fi
+say "Kubernetes is ready after $((SECONDS - begun)) s"
 say "export KUBECONFIG=$KUBECONFIG"
 echo "$KUBECONFIG"

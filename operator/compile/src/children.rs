@@ -263,14 +263,6 @@ impl Parts<'_> {
     }
 
     fn pod(&self) -> Value {
-        let spread = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"].map(|key| {
-            json!({
-                "maxSkew": 1,
-                "topologyKey": key,
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": self.selector()},
-            })
-        });
         let mut volumes = vec![json!({
             "name": "identity",
             "secret": {"secretName": format!("{}-identity", self.name), "defaultMode": 0o440},
@@ -290,10 +282,32 @@ impl Parts<'_> {
                 "fsGroup": USER,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "topologySpreadConstraints": spread,
+            // Over nodes, and where there are zones over these. As a second constraint, zones would make the scheduler
+            // forget both on nodes that are in none.
+            "topologySpreadConstraints": [self.apart("kubernetes.io/hostname", json!({
+                "maxSkew": 1,
+                "whenUnsatisfiable": "ScheduleAnyway",
+            }))],
+            "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+                "weight": 100,
+                "podAffinityTerm": self.apart("topology.kubernetes.io/zone", json!({})),
+            }]}},
             "containers": [self.container()],
             "volumes": volumes,
         })
+    }
+
+    /// `rule` for Pods of this fleet in one domain of a topology. Only those of the same revision count: ones that are being
+    /// replaced must not push all of the new ones elsewhere.
+    fn apart(&self, topology: &str, mut rule: Value) -> Value {
+        let revision = match self.workload() {
+            "StatefulSet" => "controller-revision-hash",
+            _ => "pod-template-hash",
+        };
+        rule["topologyKey"] = topology.into();
+        rule["labelSelector"] = json!({"matchLabels": self.selector()});
+        rule["matchLabelKeys"] = json!([revision]);
+        rule
     }
 
     fn container(&self) -> Value {

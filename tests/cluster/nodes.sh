@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# A second node: the fleet spreads over both, and a drain of the second one under load moves its gateways, the operator and
+# the upstream there without a failed request. Runs after demo.sh.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/shop.sh"
+. "$here/node.sh"
+cd "$here/../.."
+
+if [ ! -e "$run/node-2" ]; then
+    network 2
+    run_node 2
+    say "node-2 is ready"
+fi
+kubectl uncordon node-2 >/dev/null
+ctr() { "$state/bin/ctr" --address "$run/$1/containerd.sock" -n k8s.io images "${@:2}" 2>/dev/null; }
+mapfile -t images < <(ctr node list -q | grep ^localhost/turnpike/ | grep -v pause)
+ctr node export "$work/images.tar" "${images[@]}"
+ctr node-2 import --local "$work/images.tar" >/dev/null
+
+on() { kubectl get pods -A -o name --field-selector "spec.nodeName=$1" | grep -c "$2" || true; }
+kubectl apply --server-side --force-conflicts -f - >/dev/null <<'YAML'
+apiVersion: turnpike.dev/v1alpha1
+kind: GatewayFleet
+metadata: {name: web, namespace: shop}
+spec: {replicas: 2, timeouts: {drain: 5s}}
+YAML
+kubectl patch gateway web -n shop --type=merge -p \
+    '{"spec":{"infrastructure":{"parametersRef":{"group":"turnpike.dev","kind":"GatewayFleet","name":"web"}}}}' >/dev/null
+for deployment in shop/web-turnpike shop/echo turnpike-system/turnpike-operator; do
+    kubectl rollout restart -n "${deployment%/*}" "deployment/${deployment#*/}" >/dev/null
+    kubectl rollout status -n "${deployment%/*}" "deployment/${deployment#*/}" --timeout=120s >/dev/null
+done
+until_true 60 "two gateways" programmed "served by 2 of 2 gateways"
+[ "$(on node-2 web-turnpike) $(on node-2 turnpike-operator) $(on node-2 echo)" = "1 1 1" ] ||
+    fail "not one of each on node-2: $(kubectl get pods -A -o wide)"
+
+begun=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+for caller in 1 2; do
+    while [ ! -e "$work/stop" ]; do "${ask[@]}" "http://shop.example.com:8080/orders/[1-100]" --rate 50/s || true; done >"$work/answers.$caller" &
+done
+say "draining node-2: a gateway, an operator and an upstream are there"
+kubectl drain node-2 --ignore-daemonsets --delete-emptydir-data --timeout=180s >/dev/null 2>&1
+until_true 60 "both gateways on the other node" programmed "served by 2 of 2 gateways"
+[ "$(on node-2 web-turnpike)" = 0 ] || fail "a gateway is still on node-2"
+say "and back"
+kubectl uncordon node-2 >/dev/null
+kubectl rollout restart -n shop deployment/web-turnpike >/dev/null
+kubectl rollout status -n shop deployment/web-turnpike --timeout=120s >/dev/null
+until_true 60 "two gateways" programmed "served by 2 of 2 gateways"
+[ "$(on node-2 web-turnpike)" = 1 ] || fail "no gateway has come back to node-2"
+touch "$work/stop"
+wait
+none_failed "$work"/answers.*
+until_true 90 "usage of $sent requests" reported "$begun"
+# What follows has one node again.
+kubectl drain node-2 --ignore-daemonsets --delete-emptydir-data --timeout=180s >/dev/null 2>&1
+say "$sent requests while a node was drained: 0 failed, $sent in the report"
