@@ -1,5 +1,6 @@
 //! The subcommands, one module each.
 
+mod address;
 mod check;
 mod crds;
 mod doctor;

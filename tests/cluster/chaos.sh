@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Processes of the shop example are killed at random moments under load: gateways, analytics, the engine, operators. Every
-# answer that was received in full has its record, a hard quota admits no more than its number, and statuses come true
-# again. Runs after change.sh.
+# Processes of the shop example are killed at random moments under load, Pods deleted, and their network cut: gateways,
+# analytics, the engine, operators. Every answer that was received in full has its record, a hard quota admits no more than
+# its number, statuses come true again, and no object is left without an owner. Runs after change.sh.
 #
-#   tests/cluster/chaos.sh [KILLS [SEED]]      12 kills; the seed, which is printed, decides which; another one for each
-#                                              run on a node, whose consumer it names
+#   tests/cluster/chaos.sh [FAULTS [SEED]]      12 faults; the seed, which is printed, decides which; another one for each
+#                                               run on a node, whose consumer it names
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/shop.sh"
 cd "$here/../.."
-kills=${1:-12} seed=${2:-20261127}
+faults=${1:-12} seed=${2:-20261127}
 RANDOM=$seed
+trap 'inside nft delete table inet chaos 2>/dev/null || true; jobs -p | xargs -r kill 2>/dev/null || true; rm -rf "$work"' EXIT
+inside() { nsenter --net="/run/netns/$netns" -- "$@"; }
 # Of a consumer of its own.
 key=tk_$(openssl rand -hex 32)
 hash=$(printf %s "$key" | sha256sum | cut -d' ' -f1)
@@ -83,22 +85,67 @@ kill_one() {
     # It may just be starting again.
     [ -n "$pid" ] && kill -9 "$pid" && say "killed $3 of $pod"
 }
-kill_any() {
-    case $((RANDOM % 4)) in
-        0) kill_one shop gateway.networking.k8s.io/gateway-name=web gateway ;;
-        1) kill_one turnpike-system app.kubernetes.io/name=turnpike-analytics analytics ;;
-        2) kill_one turnpike-system app.kubernetes.io/name=turnpike-analytics engine ;;
-        3) kill_one turnpike-system app.kubernetes.io/name=turnpike-operator operator ;;
+# delete_one NAMESPACE LABEL: a Pod ends in its own time.
+delete_one() {
+    local pod
+    pod=$(kubectl get pods -n "$1" -l "$2" --field-selector status.phase=Running -o name | shuf -n 1 --random-source=<(yes "$RANDOM"))
+    [ -n "$pod" ] && kubectl delete -n "$1" "$pod" --wait=false >/dev/null && say "deleted $pod"
+}
+# cut_one NAMESPACE LABEL: nothing passes between a Pod and others for some seconds. The load comes from the host, and its
+# upstream is no longer reached by a gateway that is cut off.
+cut_one() {
+    local ip seconds=$((2 + RANDOM % 5))
+    ip=$(kubectl get pods -n "$1" -l "$2" -o jsonpath='{.items[*].status.podIP}' | tr ' ' '\n' | shuf -n 1 --random-source=<(yes "$RANDOM"))
+    [ -n "$ip" ] || return 1
+    inside nft -f - <<NFT
+table inet chaos {
+    chain forward {
+        type filter hook forward priority -10
+        ip saddr $pods ip daddr $ip drop
+        ip saddr $ip ip daddr $pods drop
+    }
+}
+NFT
+    say "cut off $ip of $2 for $seconds s"
+    sleep "$seconds"
+    inside nft delete table inet chaos
+}
+gateways=gateway.networking.k8s.io/gateway-name=web
+analytics=app.kubernetes.io/name=turnpike-analytics
+operators=app.kubernetes.io/name=turnpike-operator
+fault() {
+    case $((RANDOM % 10)) in
+        0 | 1) kill_one shop $gateways gateway ;;
+        2) kill_one turnpike-system $analytics analytics ;;
+        3) kill_one turnpike-system $analytics engine ;;
+        4) kill_one turnpike-system $operators operator ;;
+        5) delete_one shop $gateways ;;
+        6) delete_one turnpike-system $([ $((RANDOM % 2)) = 0 ] && echo $analytics || echo $operators) ;;
+        7) cut_one shop $gateways ;;
+        8) cut_one turnpike-system $analytics ;;
+        9) cut_one turnpike-system $operators ;;
     esac
 }
-say "SEED=$seed, $kills kills"
-for _ in $(seq "$kills"); do
-    until kill_any; do sleep 1; done
+say "SEED=$seed, $faults faults"
+for _ in $(seq "$faults"); do
+    until fault; do sleep 1; done
     sleep "$((1 + RANDOM % 3))"
 done
-until_true 120 "all gateways again" programmed "served by 2 of 2 gateways"
-until_true 120 "all Pods again" kubectl wait pods --field-selector=status.phase!=Succeeded \
-    -n turnpike-system --for=condition=Ready --timeout=1s
+ready() {
+    gone && kubectl wait pods -n shop -l $gateways --for=condition=Ready --timeout=1s &&
+        kubectl wait pods --field-selector=status.phase!=Succeeded -n turnpike-system --for=condition=Ready --timeout=1s
+}
+until_true 180 "all Pods again" ready
+until_true 5 "true statuses" programmed "served by 2 of 2 gateways"
+# owned: whether whatever the operator has made belongs to a Gateway or GatewayFleet that there is.
+owned() {
+    local kinds=deployments,statefulsets,services,secrets,serviceaccounts,poddisruptionbudgets,networkpolicies,horizontalpodautoscalers
+    kubectl get gateways,gatewayfleets -A -o jsonpath='{range .items[*]}{.metadata.uid}{"\n"}{end}' | sort >"$work/owners"
+    kubectl get "$kinds" -A -l app.kubernetes.io/managed-by=turnpike,turnpike.dev/fleet \
+        -o jsonpath='{range .items[*]}{.metadata.ownerReferences[0].uid}{"\n"}{end}' | sort -u >"$work/owned"
+    [ -s "$work/owned" ] && [ -z "$(comm -13 "$work/owners" "$work/owned")" ]
+}
+until_true 30 "an owner of each object" owned
 # Whatever is left of the quota is used.
 sleep 5
 touch "$work/stop"
@@ -106,7 +153,7 @@ wait
 
 awk '$1 == 0 && $2 != "000" {print $2, $3}' "$work"/answers.* | sort -u >"$work/received"
 awk '{print $1}' "$work/received" | sort | uniq -c | awk '{printf "%s answers with %s\n", $1, $2}' >&2
-odd=$(awk '$1 !~ /^(200|401|429|502|503)$/' "$work/received" | wc -l)
+odd=$(awk '$1 !~ /^(200|401|429|502|503|504)$/' "$work/received" | wc -l)
 [ "$odd" = 0 ] || fail "$odd answers with a status that nobody expects"
 admitted=$(grep -c '^200 ' "$work/received")
 [ "$admitted" -le "$quota" ] || fail "$admitted requests were served, the quota is $quota"
@@ -117,4 +164,4 @@ until_true 120 "a record of every answer" recorded
 used() { api "/v1/quotas?consumer=shop%2Fchaos-$seed" | tr -d ' \n' | sed -n 's/.*"used":\([0-9]*\).*/\1/p'; }
 counted() { [ "$(used)" -ge "$admitted" ] && [ "$(used)" -le "$quota" ]; }
 until_true 60 "the quota counts what was admitted" counted
-say "$kills kills: $admitted of $quota admitted, $(used) counted, $(wc -l <"$work/sample") answers looked up, each has its record"
+say "$faults faults: $admitted of $quota admitted, $(used) counted, $(wc -l <"$work/sample") answers looked up, each has its record"

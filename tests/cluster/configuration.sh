@@ -34,10 +34,12 @@ TOML
 
 # Every Pod has a link of its own to the node, so that all of its traffic is routed and kube-proxy sees the answers, too.
 mkdir -p cni
+ranges6='' routes6=''
+if [ -n "$pods6" ]; then ranges6=", [{\"subnet\": \"$pods6\"}]" routes6=', {"dst": "::/0"}'; fi
 cat >cni/10-ptp.conflist <<JSON
 {"cniVersion": "1.0.0", "name": "pods", "plugins": [
   {"type": "ptp", "ipMasq": false, "ipam": {"type": "host-local", "dataDir": "$node_state/ipam",
-    "ranges": [[{"subnet": "$pods"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+    "ranges": [[{"subnet": "$pods"}]$ranges6], "routes": [{"dst": "0.0.0.0/0"}$routes6]}},
   {"type": "portmap", "capabilities": {"portMappings": true}}]}
 JSON
 
@@ -77,7 +79,7 @@ kind: KubeProxyConfiguration
 mode: nftables
 hostnameOverride: $node
 clientConnection: {kubeconfig: $state/proxy.kubeconfig}
-clusterCIDR: 10.244.0.0/16
+clusterCIDR: 10.244.0.0/16${pods6:+,fd00:244::/48}
 conntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 healthzBindAddress: 127.0.0.1:10256
 metricsBindAddress: 127.0.0.1:10249

@@ -27,12 +27,12 @@ for number in 1 2; do
     ip netns delete "$netns" 2>/dev/null || true
     # Gone with the namespace, unless something still runs there.
     ip link delete "turnpike$number" 2>/dev/null || true
-    ip route delete "$pods" 2>/dev/null || true
+    for route in $pods $pods6; do ip route delete "$route" 2>/dev/null || true; done
     for cgroup in /sys/fs/cgroup/*/"$node" /sys/fs/cgroup/"$node"; do
         if [ -d "$cgroup" ]; then find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true; fi
     done
 done
 ip link delete "$bridge" 2>/dev/null || true
-for route in $services $balancers; do ip route delete "$route" 2>/dev/null || true; done
+for route in $services $balancers $services6; do ip route delete "$route" 2>/dev/null || true; done
 [ -z "$(mounts)" ] || fail "still mounted: $(mounts | tr '\n' ' ')"
 rm -rf "${state:?}" "${run:?}"

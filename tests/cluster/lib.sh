@@ -7,7 +7,9 @@ state=${TURNPIKE_CLUSTER:-/var/lib/turnpike-cluster}
 run=/run/turnpike-cluster
 bridge=turnpike0
 host_ip=172.30.0.1
+host_ip6=fd00:30::1
 services=10.96.0.0/16
+services6=fd00:96::/112
 # The upper half of the network belongs to load balancers; the node answers for it.
 balancers=172.30.0.128/25
 # at NUMBER: names and places of a node; the first one runs the control plane, too.
@@ -16,6 +18,9 @@ at() {
     node=node$([ "$1" = 1 ] || echo "-$1")
     node_ip=172.30.0.1$1
     pods=10.244.$1.0/24
+    # Where the machine has no IPv6, the cluster has none.
+    node_ip6='' pods6=''
+    if grep -q . /proc/net/if_inet6 2>/dev/null; then node_ip6=fd00:30::1$1 pods6=fd00:244:$1::/64; fi
     netns=turnpike-$node
     node_state=$state/$node
     node_run=$run/$node

@@ -15,6 +15,12 @@ network() {
     inside ip addr add "$node_ip/24" dev eth0
     inside ip link set eth0 up
     inside sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+    if [ -n "$node_ip6" ]; then
+        inside sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
+        inside ip addr add "$node_ip6/64" dev eth0 nodad
+        inside ip route add "$services6" dev lo
+        ip route add "$pods6" via "$node_ip6"
+    fi
     # The node itself reaches Services, too: its packets are rewritten after a route was found for them.
     inside ip route add "$services" dev lo src "$node_ip"
     ip route add "$pods" via "$node_ip"
@@ -22,8 +28,10 @@ network() {
         (
             at "$other"
             inside ip route add "10.244.$1.0/24" via "172.30.0.1$1"
+            [ -z "$node_ip6" ] || inside ip route add "fd00:244:$1::/64" via "fd00:30::1$1"
             at "$1"
             inside ip route add "10.244.$other.0/24" via "172.30.0.1$other"
+            [ -z "$node_ip6" ] || inside ip route add "fd00:244:$other::/64" via "fd00:30::1$other"
         )
     done
 }
@@ -38,7 +46,7 @@ run_node() {
     start "containerd-$1" "$state/bin/containerd" --config "$node_state/containerd.toml"
     "$here/image.sh" pause
     start "kubelet-$1" "$state/bin/kubernetes" kubelet --kubeconfig "$state/$node.kubeconfig" \
-        --config "$node_state/kubelet.yaml" --hostname-override "$node" --node-ip "$node_ip" --root-dir "$node_state/kubelet"
+        --config "$node_state/kubelet.yaml" --hostname-override "$node" --node-ip "$node_ip${node_ip6:+,$node_ip6}" --root-dir "$node_state/kubelet"
     start "proxy-$1" "$state/bin/kubernetes" kube-proxy --config "$node_state/proxy.yaml"
     until_true 60 "$node" sh -c "kubectl get node $node | grep -q ' Ready '"
 }

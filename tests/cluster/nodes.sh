@@ -17,7 +17,7 @@ mapfile -t images < <(ctr node list -q | grep ^localhost/turnpike/ | grep -v pau
 ctr node export "$work/images.tar" "${images[@]}"
 ctr node-2 import --local "$work/images.tar" >/dev/null
 
-on() { kubectl get pods -A -o name --field-selector "spec.nodeName=$1" | grep -c "$2" || true; }
+on() { kubectl get pods -A -o name --field-selector "spec.nodeName=$1,status.phase=Running" | grep -c "$2" || true; }
 kubectl apply --server-side --force-conflicts -f - >/dev/null <<'YAML'
 apiVersion: turnpike.dev/v1alpha1
 kind: GatewayFleet
@@ -31,8 +31,8 @@ for deployment in shop/web-turnpike shop/echo turnpike-system/turnpike-operator;
     kubectl rollout status -n "${deployment%/*}" "deployment/${deployment#*/}" --timeout=120s >/dev/null
 done
 until_true 60 "two gateways" programmed "served by 2 of 2 gateways"
-[ "$(on node-2 web-turnpike) $(on node-2 turnpike-operator) $(on node-2 echo)" = "1 1 1" ] ||
-    fail "not one of each on node-2: $(kubectl get pods -A -o wide)"
+spread() { [ "$(on node-2 web-turnpike) $(on node-2 turnpike-operator) $(on node-2 echo)" = "1 1 1" ]; }
+until_true 30 "one of each on node-2" spread
 
 begun=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 for caller in 1 2; do

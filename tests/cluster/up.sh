@@ -33,12 +33,16 @@ ip link add "$bridge" type bridge
 ip addr add "$host_ip/24" dev "$bridge"
 ip link set "$bridge" up
 for route in $services $balancers; do ip route add "$route" via "$node_ip"; done
+if [ -n "$node_ip6" ]; then
+    ip addr add "$host_ip6/64" dev "$bridge" nodad
+    ip route add "$services6" via "$node_ip6"
+fi
 network 1
 start etcd "$state/bin/kubernetes" etcd --data-dir "$state/etcd" --unsafe-no-fsync --log-level warn
 start apiserver "$state/bin/kubernetes" kube-apiserver --etcd-servers http://127.0.0.1:2379 \
     --advertise-address "$node_ip" --bind-address 0.0.0.0 --secure-port 6443 --allow-privileged \
     --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --enable-aggregator-routing \
-    --service-cluster-ip-range "$services" --client-ca-file "$state/ca.crt" \
+    --service-cluster-ip-range "$services${node_ip6:+,$services6}" --client-ca-file "$state/ca.crt" \
     --tls-cert-file "$state/apiserver.crt" --tls-private-key-file "$state/apiserver.key" \
     --service-account-issuer https://kubernetes.default.svc --service-account-key-file "$state/service-accounts.pub" \
     --service-account-signing-key-file "$state/service-accounts.key" \

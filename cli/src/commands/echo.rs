@@ -26,7 +26,7 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Address to listen on.
-    #[arg(long, default_value = "127.0.0.1:0")]
+    #[arg(long, default_value = "127.0.0.1:0", value_parser = super::address::listen)]
     listen: SocketAddr,
     /// Name to answer with, to tell several upstreams apart.
     #[arg(long, default_value = "echo")]

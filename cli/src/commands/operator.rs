@@ -12,7 +12,7 @@ use super::{print_ready, shutdown};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Address where gateways follow their snapshots.
-    #[arg(long, default_value = "0.0.0.0:9443")]
+    #[arg(long, default_value = "[::]:9443", value_parser = super::address::listen)]
     listen: SocketAddr,
     /// URL of that address as Pods reach it.
     #[arg(long, default_value = "https://turnpike-operator.turnpike-system.svc:9443")]
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long)]
     certificates: bool,
     /// Address where the API server finds external metrics, for fleets that are scaled by their requests.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = super::address::listen)]
     external_metrics: Option<SocketAddr>,
 }
 

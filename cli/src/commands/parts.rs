@@ -7,7 +7,7 @@ use std::time::Duration;
 use analytics_service::{CatalogSource, Operator};
 use anyhow::Context;
 
-use super::{print_ready, shutdown};
+use super::{address, print_ready, shutdown};
 
 /// Secrets come from the environment: a command line is visible to every user of the machine.
 const TOKEN: &str = "TURNPIKE_TOKEN";
@@ -37,7 +37,7 @@ fn announce(address: SocketAddr) {
 #[derive(Debug, clap::Args)]
 pub(crate) struct GatewayArgs {
     /// Address of the admin endpoint: health, metrics, status.
-    #[arg(long, default_value = "127.0.0.1:0")]
+    #[arg(long, default_value = "127.0.0.1:0", value_parser = address::listen)]
     listen: SocketAddr,
     /// Snapshot file to serve and watch.
     #[arg(long, required_unless_present = "operator", conflicts_with = "operator")]
@@ -60,8 +60,8 @@ pub(crate) struct GatewayArgs {
     /// Base URL of analytics. Without it usage stays in the spool, and hard quotas refuse.
     #[arg(long)]
     analytics: Option<String>,
-    /// Address that listeners bind.
-    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    /// Address that listeners bind; `::` for every one of IPv6 and IPv4.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_parser = address::bind)]
     bind: IpAddr,
     /// Bind port SOCKET for listeners of port LISTENER, such as 443=8443; may be repeated.
     #[arg(long = "port", value_name = "LISTENER=SOCKET", value_parser = port_pair)]
@@ -118,7 +118,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<()> {
 #[derive(Debug, clap::Args)]
 pub(crate) struct AnalyticsArgs {
     /// Address of the API and the console.
-    #[arg(long, default_value = "127.0.0.1:0")]
+    #[arg(long, default_value = "127.0.0.1:0", value_parser = address::listen)]
     listen: SocketAddr,
     /// Folder for quotas and alerts.
     #[arg(long)]
@@ -130,7 +130,7 @@ pub(crate) struct AnalyticsArgs {
     #[arg(long, requires = "identity")]
     operator: Option<String>,
     /// Address for gateways that show certificates of the operator's CA.
-    #[arg(long, requires = "identity")]
+    #[arg(long, requires = "identity", value_parser = address::listen)]
     gateways_listen: Option<SocketAddr>,
     /// Folder with tls.crt, tls.key and ca.crt, by which this process, the operator and gateways know each other.
     #[arg(long)]
@@ -169,7 +169,7 @@ pub(crate) async fn analytics(args: AnalyticsArgs) -> anyhow::Result<()> {
 #[derive(Debug, clap::Args)]
 pub(crate) struct EngineArgs {
     /// Address of the ClickHouse HTTP interface.
-    #[arg(long, default_value = "127.0.0.1:0")]
+    #[arg(long, default_value = "127.0.0.1:0", value_parser = address::listen)]
     listen: SocketAddr,
     /// Folder of the data.
     #[arg(long)]
