@@ -8,11 +8,12 @@ use http::header::DATE;
 use pingora_core::protocols::http::date::get_cached_date;
 
 use super::attempt::{Event, Upstream};
+use super::caller::Caller;
 use super::scratch::READ;
-use super::{Exchange, Failed};
+use super::{Exchange, Failed, Outcome};
 use crate::handler::metering::{Direction, count};
 use crate::handler::{record, refusal};
-use crate::listen::{Chunks, Served, Violation};
+use crate::listen::{Chunks, Violation};
 use crate::wire::{ResponseHead, View};
 
 /// How the end of a body is found (RFC 9112, 6.3).
@@ -28,13 +29,13 @@ enum Body {
 }
 
 /// What can pass of the bytes that are there.
-struct Piece {
+pub(super) struct Piece {
     /// Bytes at the front.
-    len: usize,
-    /// Of them, without framing.
-    data: u64,
+    pub(super) len: usize,
+    /// Of them, without framing. Where callers are framed by others, all of it stands behind the framing.
+    pub(super) data: u64,
     /// The body ends with them.
-    last: bool,
+    pub(super) last: bool,
 }
 
 impl Body {
@@ -56,13 +57,18 @@ impl Body {
         }
     }
 
-    fn pass(&mut self, bytes: &[u8]) -> Result<Piece, Violation> {
+    /// `framed`: chunks pass as they are.
+    fn pass(&mut self, bytes: &[u8], framed: bool) -> Result<Piece, Violation> {
         match self {
             Self::Nothing => Ok(Piece { len: 0, data: 0, last: true }),
             Self::Counted(left) => {
                 let len = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= len as u64;
                 Ok(Piece { len, data: len as u64, last: *left == 0 })
+            }
+            Self::Chunked(chunks) if !framed => {
+                let (framing, data) = chunks.run(bytes)?;
+                Ok(Piece { len: framing + data, data: data as u64, last: chunks.is_complete() })
             }
             Self::Chunked(chunks) => {
                 let before = chunks.data;
@@ -74,9 +80,9 @@ impl Body {
     }
 }
 
-impl Exchange<'_> {
+impl<C: Caller> Exchange<C> {
     /// Carries the answer down.
-    pub(super) async fn answer(&mut self, mut upstream: Upstream, head: ResponseHead) -> Served {
+    pub(super) async fn answer(&mut self, mut upstream: Upstream, head: ResponseHead) -> Outcome {
         let keep = self.keeps();
         let mut body = Body::of(&head, self.plain.head_only);
         self.write_answer(&head, &body, keep);
@@ -96,8 +102,7 @@ impl Exchange<'_> {
         {
             self.keep_upstream(upstream);
         }
-        let keep = keep && last;
-        self.finish(keep)
+        Outcome::Over { keep: keep && last }
     }
 
     /// Passes on what is there, or waits for more. True: the answer is complete.
@@ -107,7 +112,7 @@ impl Exchange<'_> {
         body: &mut Body,
         begun: &mut bool,
     ) -> Result<bool, Failed> {
-        let piece = match body.pass(&self.scratch.answer) {
+        let piece = match body.pass(&self.scratch.answer, C::FRAMES) {
             Ok(piece) => piece,
             Err(violation) => {
                 tracing::debug!(%violation, "an answer is malformed");
@@ -128,6 +133,9 @@ impl Exchange<'_> {
         if piece.last {
             return Ok(true);
         }
+        if !C::FRAMES && !waits && !self.scratch.answer.is_empty() {
+            return Ok(false);
+        }
         // Its silence counts from here: a caller that was slow to take the last piece is not its fault.
         upstream.since = self.ctx.look();
         match self.read(upstream, body.room()).await {
@@ -146,14 +154,13 @@ impl Exchange<'_> {
     async fn pass_on(&mut self, body: &mut Body, piece: &Piece, begun: &mut bool) -> Result<(), Failed> {
         let buffers = &mut *self.scratch;
         if let Body::UntilClosed { begun: chunks } = body
+            && C::FRAMES
             && piece.len > 0
         {
             chunk(&mut buffers.out, piece.len, std::mem::replace(chunks, true));
         }
         *begun = true;
-        let sent = self.stream.send(&buffers.out, &buffers.answer[..piece.len], self.idle).await;
-        buffers.out.clear();
-        buffers.answer.advance(piece.len);
+        let sent = self.caller.pass(&mut buffers.out, &mut buffers.answer, piece, self.idle).await;
         sent.map_err(|_| Failed::Left)
     }
 
@@ -161,8 +168,12 @@ impl Exchange<'_> {
     async fn end_of(&mut self, body: &mut Body) -> Result<bool, Failed> {
         let Body::UntilClosed { begun } = body else { return Err(self.note(Reason::UpstreamReset)) };
         record::write(&mut self.ctx);
-        let end: &[u8] = if *begun { b"\r\n0\r\n\r\n" } else { b"0\r\n\r\n" };
-        let sent = self.stream.send(end, &[], self.idle).await;
+        let buffers = &mut *self.scratch;
+        if C::FRAMES {
+            buffers.out.extend_from_slice(if *begun { b"\r\n0\r\n\r\n" } else { b"0\r\n\r\n" });
+        }
+        let end = Piece { len: 0, data: 0, last: true };
+        let sent = self.caller.pass(&mut buffers.out, &mut buffers.answer, &end, self.idle).await;
         sent.map(|()| true).map_err(|_| Failed::Left)
     }
 
@@ -192,19 +203,17 @@ impl Exchange<'_> {
             Body::Chunked(_) | Body::UntilClosed { .. } => {
                 sink.drop_all("content-length");
                 sink.drop_all("transfer-encoding");
-                sink.add("transfer-encoding", b"chunked");
             }
         }
         sink.set(&DATE, get_cached_date().as_bytes());
-        sink.add("connection", if keep { b"keep-alive" } else { b"close" });
-        let out = &mut buffers.out;
-        out.clear();
-        let status = head.status.as_str().as_bytes();
-        for part in [b"HTTP/1.1 ", status, b" ", head.phrase.of(&buffers.answer), b"\r\n"] {
-            out.extend_from_slice(part);
+        if C::FRAMES {
+            if matches!(body, Body::Chunked(_) | Body::UntilClosed { .. }) {
+                sink.add("transfer-encoding", b"chunked");
+            }
+            sink.add("connection", if keep { b"keep-alive" } else { b"close" });
         }
-        buffers.edits.write(view, out);
-        out.extend_from_slice(b"\r\n");
+        buffers.out.clear();
+        self.caller.begin(head, view, &buffers.edits, &mut buffers.out);
         buffers.answer.advance(head.len);
     }
 

@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
+use super::caller::Caller;
 use super::scratch::READ;
 use super::{Exchange, Failed};
 use crate::handler::attempt::{self, Cut};
@@ -56,13 +57,13 @@ pub(super) enum Event {
     Left,
 }
 
-impl Exchange<'_> {
+impl<C: Caller> Exchange<C> {
     /// Writes the head as it goes upstream, once for all attempts.
     pub(super) fn write_request(&mut self) {
         let bytes = &self.front.bytes;
         let view = View::new(bytes, &self.front.parts.fields);
         let (Some(exchange), Some(facts), Some(received)) =
-            (&self.ctx.exchange, &self.ctx.facts, super::received(&self.front))
+            (&self.ctx.exchange, &self.ctx.facts, self.caller.received(&self.front))
         else {
             return;
         };
@@ -121,7 +122,7 @@ impl Exchange<'_> {
             return Ok(Upstream { io, reused: true, patience, since: now });
         }
         let address = endpoint.address;
-        match self.stream.within(now + connect, TcpStream::connect(address)).await {
+        match self.caller.patience().within(now + connect, TcpStream::connect(address)).await {
             Some(Ok(io)) => {
                 let _ = io.set_nodelay(true);
                 Ok(Upstream { io, reused: false, patience, since: self.ctx.look() })
@@ -136,11 +137,11 @@ impl Exchange<'_> {
 
     async fn send(&mut self, upstream: &mut Upstream) -> Result<(), Failed> {
         let whole = self.len();
-        let body = &self.front.bytes[self.head.len..whole];
+        let body = &self.front.bytes[self.head..whole];
         let mut pieces = self.scratch.out.chain(body);
         let writing = upstream.io.write_all_buf(&mut pieces);
         let written = match upstream.patience {
-            Some(patience) => self.stream.within(upstream.since + patience, writing).await,
+            Some(patience) => self.caller.patience().within(upstream.since + patience, writing).await,
             None => Some(writing.await),
         };
         match written {
@@ -180,7 +181,7 @@ impl Exchange<'_> {
 
     /// Passes an informational head on (RFC 9110, 15.2).
     async fn inform(&mut self, head: ResponseHead) -> Result<(), Failed> {
-        let informed = self.stream.send(&self.scratch.answer[..head.len], &[], self.idle).await;
+        let informed = self.caller.inform(&self.scratch.answer[..head.len], self.idle).await;
         self.scratch.answer.advance(head.len);
         informed.map_err(|_| Failed::Left)
     }
@@ -195,11 +196,11 @@ impl Exchange<'_> {
             if let Poll::Ready(read) = poll_read_buf(Pin::new(&mut upstream.io), cx, answer) {
                 return Poll::Ready(read.map_or(Event::Broken, Event::Read));
             }
-            if self.stream.poll_left(&mut self.front, cx).is_ready() {
+            if self.caller.poll_left(&mut self.front, cx).is_ready() {
                 return Poll::Ready(Event::Left);
             }
             match deadline {
-                Some(deadline) => self.stream.poll_late(deadline, cx).map(|()| Event::Late),
+                Some(deadline) => self.caller.patience().poll(deadline, cx).map(|()| Event::Late),
                 None => Poll::Pending,
             }
         })

@@ -5,7 +5,7 @@ use crate::listen::{Framing, Head, Parts};
 use crate::wire::{View, names_close};
 
 /// Largest body that is kept until it is sent on, bytes. As much is kept elsewhere to be sent again.
-const LARGEST: u64 = 64 * 1024;
+pub(super) const LARGEST: u64 = 64 * 1024;
 
 /// What a plain request wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

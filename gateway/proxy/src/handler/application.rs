@@ -16,7 +16,7 @@ use pingora_proxy::{HttpProxy, http_proxy};
 use super::context::{Context, Facts};
 use super::{Handler, answer, record};
 use crate::fast;
-use crate::listen::{Application, Connection, Downstream, Fault, Head, Limits, Served, Sketch};
+use crate::listen::{Application, Connection, Downstream, Fault, Handed, Head, Limits, Served, Sketch};
 use crate::shared::Shared;
 
 /// Attempts that pingora allows; ours end before.
@@ -104,6 +104,14 @@ impl Application for Gateway {
 
     fn plain(&self, stream: &mut Downstream, head: &Head) -> impl Future<Output = Served> + Send {
         fast::serve(&self.shared, stream, head)
+    }
+
+    fn plain_stream(
+        &self,
+        session: ServerSession,
+        connection: &Arc<Connection>,
+    ) -> impl Future<Output = Option<Handed>> + Send {
+        fast::serve_stream(&self.shared, session, connection)
     }
 
     async fn request(&self, session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {

@@ -56,7 +56,7 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
-    /// What was left on a connection.
+    /// What this task left on its connection.
     pub(crate) fn on(connection: &Connection) -> Option<Self> {
         connection.take_left()?.downcast().ok().map(|begun| *begun)
     }

@@ -116,25 +116,38 @@ impl Chunks {
     pub(crate) fn pass(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
-            if self.state == State::Data {
-                let step = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len() - at);
-                self.size -= step as u64;
-                self.data += step as u64;
-                at += step;
-                if self.size == 0 {
-                    self.state = State::DataCr;
-                }
-            } else {
-                match self.step(bytes[at]) {
-                    Ok(next) => self.state = next,
-                    // The same byte will fail the same way when it is the first.
-                    Err(_) if at > 0 => return Ok(at),
-                    Err(violation) => return Err(violation),
-                }
-                at += 1;
+            match self.run(&bytes[at..]) {
+                Ok((framing, data)) => at += framing + data,
+                // The same byte will fail the same way when it is the first.
+                Err(_) if at > 0 => return Ok(at),
+                Err(violation) => return Err(violation),
             }
         }
         Ok(at)
+    }
+
+    /// The first run of data: how many bytes of framing stand before it, and how many it has here. A violation is told when
+    /// it stands at the front.
+    pub(crate) fn run(&mut self, bytes: &[u8]) -> Result<(usize, usize), Violation> {
+        let mut at = 0;
+        while at < bytes.len() && !matches!(self.state, State::Data | State::Done) {
+            match self.step(bytes[at]) {
+                Ok(next) => self.state = next,
+                Err(_) if at > 0 => return Ok((at, 0)),
+                Err(violation) => return Err(violation),
+            }
+            at += 1;
+        }
+        if self.state != State::Data {
+            return Ok((at, 0));
+        }
+        let data = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len() - at);
+        self.size -= data as u64;
+        self.data += data as u64;
+        if self.size == 0 {
+            self.state = State::DataCr;
+        }
+        Ok((at, data))
     }
 
     fn step(&mut self, byte: u8) -> Result<State, Violation> {

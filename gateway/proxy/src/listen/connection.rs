@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_http::ResponseHeader;
+use tokio::task;
 
 /// Facts of a connection, fixed when its first request is read, and two marks.
 pub(crate) struct Connection {
@@ -25,8 +26,8 @@ pub(crate) struct Connection {
     records: AtomicU64,
     /// HTTP/2 streams that the caller opened.
     streams: AtomicU64,
-    /// What one engine began and leaves for the other.
-    left: Mutex<Option<Box<dyn Any + Send>>>,
+    /// What one engine began and leaves for the other, by the task that serves the request.
+    left: Mutex<Vec<(Option<task::Id>, Box<dyn Any + Send>)>>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -79,7 +80,7 @@ impl Connection {
             violated: AtomicBool::new(false),
             records: AtomicU64::new(0),
             streams: AtomicU64::new(0),
-            left: Mutex::new(None),
+            left: Mutex::default(),
         }
     }
 
@@ -110,14 +111,16 @@ impl Connection {
         self.records.load(Ordering::Relaxed)
     }
 
-    /// Leaves the present request as far as it was begun, for whom serves it on.
+    /// Leaves the request that this task serves as far as it was begun, for whom serves it on in the same task.
     pub(crate) fn leave(&self, begun: Box<dyn Any + Send>) {
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).push((task::try_id(), begun));
     }
 
-    /// What was left.
+    /// What this task left.
     pub(crate) fn take_left(&self) -> Option<Box<dyn Any + Send>> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = left.iter().position(|(task, _)| *task == task::try_id())?;
+        Some(left.swap_remove(own).1)
     }
 
     /// Puts the connection where [`Connection::of`] finds it.

@@ -20,6 +20,7 @@ mod stream;
 mod tls;
 mod transport;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub(crate) use callers::Callers;
 pub(crate) use connection::{Connection, PortId};
 pub(crate) use fault::Fault;
 pub(crate) use head::{Framing, Head, HeadLimits, Parts, Sketch};
+pub(crate) use patience::Patience;
 pub(crate) use ports::{BindError, Ports, Wanted};
 pub(crate) use stream::{Downstream, Front};
 pub(crate) use tls::{CertificateTable, certified_key, provider};
@@ -64,6 +66,14 @@ pub(crate) enum Served {
     HandOver,
 }
 
+/// An HTTP/2 request that is not plain.
+pub(crate) struct Handed {
+    /// Its stream.
+    pub(crate) session: ServerSession,
+    /// The request as far as it was begun, for [`Connection::leave`].
+    pub(crate) begun: Option<Box<dyn Any + Send>>,
+}
+
 /// What serves the requests.
 #[async_trait]
 pub(crate) trait Application: Send + Sync + 'static {
@@ -72,6 +82,13 @@ pub(crate) trait Application: Send + Sync + 'static {
 
     /// Serves one HTTP/1 request whose head stands at the front of `stream`, if it is plain enough.
     fn plain(&self, stream: &mut Downstream, head: &Head) -> impl Future<Output = Served> + Send;
+
+    /// Serves one HTTP/2 request, if it is plain enough; else gives it back.
+    fn plain_stream(
+        &self,
+        session: ServerSession,
+        connection: &Arc<Connection>,
+    ) -> impl Future<Output = Option<Handed>> + Send;
 
     /// Serves one request, and gives an HTTP/1 connection back if it can be used again.
     async fn request(&self, session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream>;

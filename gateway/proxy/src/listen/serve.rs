@@ -4,11 +4,14 @@
 //! Each head is checked here before pingora parses it; each request that pingora could not take is answered
 //! for here, so that no request ends without a record.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::stream::{FuturesUnordered, StreamExt};
 use pingora_core::apps::ReusedHttpStream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, handshake};
@@ -17,8 +20,9 @@ use pingora_core::protocols::{Digest, GetProxyDigest, GetSocketDigest, Stream};
 use super::connection::Connection;
 use super::fault::Fault;
 use super::head::Sketch;
+use super::patience::Patience;
 use super::stream::{Downstream, Next};
-use super::{Application, Limits, Served, Server};
+use super::{Application, Handed, Limits, Served, Server};
 
 /// Connection preface of HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -149,6 +153,9 @@ async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, li
     let mut owed = Owed { server, connection: &connection, answered: 0, counted: None };
     let (mut draining, mut refused) = (false, 0);
     let running = Arc::new(AtomicUsize::new(0));
+    let mut idle = Patience::default();
+    // Plain ones are served here: what they write leaves together, and nobody has to be woken for it.
+    let mut plain = FuturesUnordered::new();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -159,18 +166,25 @@ async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, li
                 draining = true;
                 continue;
             }
-            accepted = HttpSession::from_h2_conn(&mut h2, Arc::clone(&digest)) => accepted,
-            () = tokio::time::sleep(limits.idle) => {
-                if running.load(Ordering::Relaxed) == 0 {
-                    return;
+            Some(served) = plain.next() => {
+                if let Ok(Some(handed)) = served {
+                    spawn_stream(handed, server, &connection, &running);
                 }
                 continue;
+            }
+            accepted = idle.at_most(limits.idle, HttpSession::from_h2_conn(&mut h2, Arc::clone(&digest))) => {
+                match accepted {
+                    Some(accepted) => accepted,
+                    None if plain.is_empty() && running.load(Ordering::Relaxed) == 0 => return,
+                    None => continue,
+                }
             }
         };
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
                 owed.answered += 1;
-                spawn_stream(session, server, &connection, &running);
+                // One that panics must not take the others with it.
+                plain.push(AssertUnwindSafe(one_stream(session, server, &connection)).catch_unwind());
             }
             Ok(Some(H2Accept::Rejected)) => {
                 owed.answered += 1;
@@ -214,8 +228,9 @@ impl<A: Application> Drop for Owed<'_, A> {
     }
 }
 
+/// Serves what is left of a stream, in a task of its own.
 fn spawn_stream<A: Application>(
-    session: HttpSession,
+    handed: Handed,
     server: &Arc<Server<A>>,
     connection: &Arc<Connection>,
     running: &Arc<AtomicUsize>,
@@ -225,15 +240,25 @@ fn spawn_stream<A: Application>(
     let tracker = server.tracker.clone();
     tracker.spawn(async move {
         let kill = server.kill.clone();
+        if let Some(begun) = handed.begun {
+            connection.leave(begun);
+        }
         tokio::select! {
             () = kill.cancelled() => {}
-            () = one_stream(session, &server, &connection) => {}
+            _ = server.application.request(handed.session, &server.shutdown) => {}
         }
+        // What was begun and not taken up ends here, with its record.
+        drop(connection.take_left());
         running.fetch_sub(1, Ordering::Relaxed);
     });
 }
 
-async fn one_stream<A: Application>(session: HttpSession, server: &Server<A>, connection: &Arc<Connection>) {
+/// Serves a stream, unless it is to be handed on.
+async fn one_stream<A: Application>(
+    session: HttpSession,
+    server: &Server<A>,
+    connection: &Arc<Connection>,
+) -> Option<Handed> {
     let mut session = ServerSession::new_http2(session);
     let header = session.req_header();
     let limits = server.application.limits().head;
@@ -247,8 +272,7 @@ async fn one_stream<A: Application>(session: HttpSession, server: &Server<A>, co
     } else if bytes > limits.bytes {
         Fault::HeaderTooLarge
     } else {
-        server.application.request(session, &server.shutdown).await;
-        return;
+        return server.application.plain_stream(session, connection).await;
     };
     let sketch = Sketch {
         method: Some(header.method.to_string()),
@@ -256,6 +280,7 @@ async fn one_stream<A: Application>(session: HttpSession, server: &Server<A>, co
         host: header.uri.host().map(ToOwned::to_owned),
     };
     server.application.refuse_stream(&mut session, connection, fault, &sketch).await;
+    None
 }
 
 /// Well above our own limits, so that a header which is too large gets our refusal and a record: what is above

@@ -61,7 +61,7 @@ pub(crate) struct Downstream {
 }
 
 /// A request with all that was read of it and behind it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Front {
     /// Its head, then what came behind.
     pub(crate) bytes: BytesMut,
@@ -205,14 +205,9 @@ impl Downstream {
         Poll::Pending
     }
 
-    /// Ready when `deadline` is past.
-    pub(crate) fn poll_late(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        self.patience.poll(deadline, cx)
-    }
-
-    /// What `work` gives, or nothing when it takes longer than until `deadline`.
-    pub(crate) async fn within<T>(&mut self, deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
-        self.patience.within(deadline, work).await
+    /// Its timer.
+    pub(crate) fn patience(&mut self) -> &mut Patience {
+        &mut self.patience
     }
 
     /// Writes two pieces of an answer, if the caller takes them within `time`.

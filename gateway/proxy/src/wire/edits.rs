@@ -67,6 +67,17 @@ impl Edits {
         self.write_added(out);
     }
 
+    /// Name and value of each field of `view` as edited.
+    pub(crate) fn fields<'a>(&'a self, view: View<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let stays = move |at: usize| self.gone[at / 64] & 1 << (at % 64) == 0;
+        let stay = view.iter().enumerate().filter(move |(at, _)| stays(*at)).map(|(_, field)| field);
+        let added = self.added.iter().filter(|added| !added.withdrawn).map(|added| {
+            let value = added.name.end as usize + 2..added.end - 2;
+            (added.name.of(&self.lines), &self.lines[value])
+        });
+        stay.chain(added)
+    }
+
     fn write_added(&self, out: &mut Vec<u8>) {
         if !self.withdrawn {
             return out.extend_from_slice(&self.lines);

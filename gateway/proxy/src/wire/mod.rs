@@ -67,6 +67,11 @@ impl Field {
         }));
     }
 
+    /// A field of which name and value stand at these places.
+    pub(crate) fn new(name: Span, value: Span) -> Self {
+        Self { name, value }
+    }
+
     fn is(&self, bytes: &[u8], name: &str) -> bool {
         self.name.len() == name.len() && self.name.of(bytes).eq_ignore_ascii_case(name.as_bytes())
     }
@@ -83,6 +88,11 @@ impl<'a> View<'a> {
     /// `fields` as they stand in `bytes`.
     pub(crate) fn new(bytes: &'a [u8], fields: &'a [Field]) -> Self {
         Self { bytes, fields }
+    }
+
+    /// The bytes at a place in the same buffer.
+    pub(crate) fn at(self, place: Span) -> &'a [u8] {
+        place.of(self.bytes)
     }
 
     /// Name and value of each field, in order.

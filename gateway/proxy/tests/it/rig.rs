@@ -132,10 +132,14 @@ impl Rig {
         running.task.await.unwrap();
     }
 
+    pub(crate) async fn metrics(&self) -> String {
+        let metrics = reqwest::get(format!("http://{}/metrics", self.admin())).await.unwrap();
+        metrics.text().await.unwrap()
+    }
+
     /// Ends the process and gives all records that arrived at the analytics service.
     pub(crate) async fn records(&mut self) -> Vec<Row> {
-        let metrics = reqwest::get(format!("http://{}/metrics", self.admin())).await.unwrap();
-        let metrics = metrics.text().await.unwrap();
+        let metrics = self.metrics().await;
         assert!(metrics.contains("late_records_total 0\n"), "an answer left before its record: {metrics}");
         self.drain().await;
         self.service.rows()

@@ -19,6 +19,8 @@ use crate::analytics::Row;
 use crate::rig::Rig;
 use crate::snapshot::Build;
 
+mod streams;
+
 /// One exchange.
 #[derive(Debug, Clone)]
 struct Case {
@@ -183,6 +185,7 @@ impl Engine {
         let build = Build::new()
             .backend("b", BackendProtocol::Http1, &[upstream.address])
             .route("/", "b")
+            .rule("/refused", |_| {})
             .settings(|settings| settings.fast_path = fast_path);
         let rig = Rig::start(&build).await;
         let address = rig.plain().await;
