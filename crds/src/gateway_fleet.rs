@@ -45,7 +45,7 @@ pub struct GatewayFleetSpec {
         inner(length(min = 3, max = 49), regex(pattern = r"^[0-9A-Fa-f.:]+/[0-9]{1,3}$"))
     )]
     pub trusted_proxies: Vec<String>,
-    /// The short path of plain HTTP/1.1 exchanges.
+    /// The short path of plain exchanges.
     pub fast_path: FastPath,
     /// One line for each request on standard output.
     pub access_log: AccessLog,
@@ -254,7 +254,7 @@ impl Default for Timeouts {
     }
 }
 
-/// The short path of plain HTTP/1.1 exchanges; behaviour is the same without it.
+/// The short path of plain exchanges; behaviour is the same without it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FastPath {

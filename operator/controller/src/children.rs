@@ -194,9 +194,9 @@ impl Children {
         let gateways = world.resources.gateways.iter().map(|(name, it)| ("Gateway", name, &it.metadata));
         let fleets = world.resources.gateway_fleets.iter();
         let fleets = fleets.map(|(name, it)| ("GatewayFleet", name, &it.metadata));
-        let decided = gateways.chain(fleets).filter(|(kind, name, _)| {
-            !compiled.kept.contains(&ObjectRef { kind: *kind, name: (*name).clone() })
-        });
+        let decided = gateways
+            .chain(fleets)
+            .filter(|(kind, name, _)| !compiled.kept.contains(&ObjectRef { kind, name: (*name).clone() }));
         let decided: BTreeSet<&str> =
             decided.filter_map(|(_, _, metadata)| metadata.uid.as_deref()).collect();
         let mut useless: Vec<Id> = Vec::new();

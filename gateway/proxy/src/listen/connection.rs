@@ -10,6 +10,9 @@ use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_http::ResponseHeader;
 use tokio::task;
 
+/// A request as far as one engine has served it.
+pub(crate) type Begun = Box<dyn Any + Send>;
+
 /// Facts of a connection, fixed when its first request is read, and two marks.
 pub(crate) struct Connection {
     /// Name of the port that accepted it.
@@ -27,7 +30,7 @@ pub(crate) struct Connection {
     /// HTTP/2 streams that the caller opened.
     streams: AtomicU64,
     /// What one engine began and leaves for the other, by the task that serves the request.
-    left: Mutex<Vec<(Option<task::Id>, Box<dyn Any + Send>)>>,
+    left: Mutex<Vec<(Option<task::Id>, Begun)>>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -112,12 +115,12 @@ impl Connection {
     }
 
     /// Leaves the request that this task serves as far as it was begun, for whom serves it on in the same task.
-    pub(crate) fn leave(&self, begun: Box<dyn Any + Send>) {
+    pub(crate) fn leave(&self, begun: Begun) {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).push((task::try_id(), begun));
     }
 
     /// What this task left.
-    pub(crate) fn take_left(&self) -> Option<Box<dyn Any + Send>> {
+    pub(crate) fn take_left(&self) -> Option<Begun> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let own = left.iter().position(|(task, _)| *task == task::try_id())?;
         Some(left.swap_remove(own).1)

@@ -36,6 +36,8 @@ use super::transport::Transport;
 const READ: usize = 4 * 1024;
 /// Joins a small header and a small body into one segment.
 const WRITE: usize = 4 * 1024;
+/// Joins what HTTP/2 streams write: a TLS record at most.
+const STREAMS_WRITE: usize = 16 * 1024;
 /// Bytes of later requests that are kept while one is served.
 const PIPELINED: usize = 128 * 1024;
 /// How long and how much is read from a caller that was answered early.
@@ -55,6 +57,8 @@ pub(crate) struct Downstream {
     gate: Gate,
     /// On HTTP/2.
     streams: Option<StreamCounter>,
+    /// Written since a flush was asked for last.
+    fresh: bool,
     connection: Arc<Connection>,
     proxy: Arc<ProxyDigest>,
     socket: Arc<SocketDigest>,
@@ -96,6 +100,7 @@ impl Downstream {
             patience: Patience::default(),
             gate: Gate::Shut,
             streams: None,
+            fresh: false,
             proxy: Arc::new(connection.to_digest()),
             socket: Arc::new(socket),
             connection,
@@ -111,6 +116,8 @@ impl Downstream {
     pub(crate) fn open(&mut self) {
         self.gate = Gate::Open;
         self.streams = Some(StreamCounter::default());
+        let io = self.io.take().map(BufWriter::into_inner);
+        self.io = io.map(|io| BufWriter::with_capacity(STREAMS_WRITE, io));
     }
 
     fn count(&mut self, passed: &[u8]) {
@@ -271,10 +278,18 @@ impl AsyncRead for Downstream {
 
 impl AsyncWrite for Downstream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(self.get_mut().io.as_mut().expect("present until drop")).poll_write(cx, buf)
+        let this = self.get_mut();
+        this.fresh = true;
+        Pin::new(this.io.as_mut().expect("present until drop")).poll_write(cx, buf)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// The HTTP/2 library flushes behind each frame of data. That waits here until all that is ready has been written: the
+    /// task is woken, and flushes when there was nothing more to write.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.streams.is_some() && mem::take(&mut self.fresh) {
+            cx.waker().wake_by_ref();
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(self.get_mut().io.as_mut().expect("present until drop")).poll_flush(cx)
     }
 

@@ -1,5 +1,7 @@
 //! The same for callers with HTTP/2: requests on streams, with and without a body, against every answer.
 
+use std::fmt::Write;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
@@ -23,9 +25,16 @@ struct Asked {
 #[derive(Debug, PartialEq, Eq)]
 struct Came {
     seen: Option<Message>,
-    /// Status, fields, body; nothing when there was none.
-    answer: Option<(u16, Vec<(String, String)>, String)>,
+    /// Nothing when there was none.
+    answer: Option<Answer>,
     whole: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: u16,
+    fields: Vec<(String, String)>,
+    body: String,
 }
 
 fn asked(method: Method, path: &'static str, body: &str) -> Asked {
@@ -100,7 +109,7 @@ impl Engine {
             let body = String::from_utf8_lossy(&bytes).into_owned();
             let body = body.split_once("\"request_id\":").map_or(body.clone(), |(told, _)| told.to_owned());
             // An answer that breaks off may break off anywhere, before its head, too.
-            came = whole.then(|| (head.status.as_u16(), fields, body));
+            came = whole.then(|| Answer { status: head.status.as_u16(), fields, body });
         }
         drop(sender);
         let _ = tokio::time::timeout(Duration::from_secs(5), connection).await.expect("the connection ends");
@@ -135,8 +144,10 @@ fn corpus2() -> Vec<(Asked, Case)> {
         requests[0].clone(),
         case("", &format!("HTTP/1.1 200 OK\r\nContent-Length: 1200000\r\n\r\n{large}")),
     ));
-    let chunks: String =
-        (0..200).map(|n| format!("{:x}\r\n{}\r\n", n * 37 + 1, "z".repeat(n * 37 + 1))).collect();
+    let mut chunks = String::new();
+    for size in (0..200).map(|n| n * 37 + 1) {
+        write!(chunks, "{size:x}\r\n{}\r\n", "z".repeat(size)).unwrap();
+    }
     all.push((
         requests[0].clone(),
         case("", &format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")),
