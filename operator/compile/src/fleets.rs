@@ -31,6 +31,18 @@ pub struct Fleet {
     pub snapshot: Arc<Snapshot>,
 }
 
+impl Fleet {
+    /// Whether a fleet of this key belongs to `owner`; of a GatewayFleet, to any in its namespace.
+    pub fn may_be_of(key: &str, owner: &ObjectRef) -> bool {
+        match owner.kind {
+            "Gateway" => key == owner.name.to_string(),
+            _ => key
+                .strip_prefix(&*owner.name.namespace)
+                .is_some_and(|rest| rest.starts_with(children::SHARED)),
+        }
+    }
+}
+
 /// A fleet for each accepted Gateway or group of merged ones, where Gateways have processes of their own. One that is not
 /// accepted has none: what was made for it stays as it was.
 pub(crate) fn fleets(derived: &Derived<'_, '_>, whole: &Snapshot) -> Vec<Fleet> {

@@ -195,10 +195,9 @@ impl Operator {
 
     /// Fleets that are no more; but a mistake in a Gateway takes nothing from what its fleet serves.
     fn forget(&self) {
-        if self.compiled.kept.is_empty() {
-            let keys: BTreeSet<&str> = self.compiled.fleets.iter().map(|fleet| &*fleet.key).collect();
-            self.publisher.retain(|fleet| keys.contains(fleet));
-        }
+        let keys: BTreeSet<&str> = self.compiled.fleets.iter().map(|fleet| &*fleet.key).collect();
+        let kept = |key: &str| self.compiled.kept.iter().any(|owner| Fleet::may_be_of(key, owner));
+        self.publisher.retain(|fleet| keys.contains(fleet) || kept(fleet));
     }
 
     /// The status of every object of these kinds that is ours, as it is to be now.

@@ -7,7 +7,7 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -150,7 +150,8 @@ async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, li
     let stream: Stream = Box::new(stream);
     let Ok(mut h2) = handshake(stream, Some(h2_options(limits))).await else { return };
     let mut shutdown = server.shutdown.clone();
-    let mut owed = Owed { server, connection: &connection, answered: 0, counted: None };
+    let answered = AtomicU64::new(0);
+    let mut owed = Owed { server, connection: &connection, answered: &answered, counted: None };
     let (mut draining, mut refused) = (false, 0);
     let running = Arc::new(AtomicUsize::new(0));
     let mut idle = Patience::default();
@@ -182,12 +183,12 @@ async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, li
         };
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
-                owed.answered += 1;
+                let stream = one_stream(session, server, &connection, &answered);
                 // One that panics must not take the others with it.
-                plain.push(AssertUnwindSafe(one_stream(session, server, &connection)).catch_unwind());
+                plain.push(AssertUnwindSafe(stream).catch_unwind());
             }
             Ok(Some(H2Accept::Rejected)) => {
-                owed.answered += 1;
+                answered.fetch_add(1, Ordering::Relaxed);
                 let fault = Fault::Malformed("the stream's header is ambiguous");
                 let _ = server.application.refuse(&connection, fault, &Sketch::default());
                 refused += 1;
@@ -205,8 +206,8 @@ async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, li
 struct Owed<'a, A: Application> {
     server: &'a Server<A>,
     connection: &'a Arc<Connection>,
-    /// Streams that came to us.
-    answered: u64,
+    /// Streams that we have begun to serve.
+    answered: &'a AtomicU64,
     /// Streams that count, once no more do.
     counted: Option<u64>,
 }
@@ -221,7 +222,7 @@ impl<A: Application> Owed<'_, A> {
 impl<A: Application> Drop for Owed<'_, A> {
     fn drop(&mut self) {
         let opened = self.counted.unwrap_or_else(|| self.connection.streams());
-        for _ in self.answered..opened {
+        for _ in self.answered.load(Ordering::Relaxed)..opened {
             let fault = Fault::Malformed("the HTTP/2 stream is refused unread");
             let _ = self.server.application.refuse(self.connection, fault, &Sketch::default());
         }
@@ -253,12 +254,14 @@ fn spawn_stream<A: Application>(
     });
 }
 
-/// Serves a stream, unless it is to be handed on.
+/// Serves a stream, unless it is to be handed on. From when it is polled first, its record is written whatever happens.
 async fn one_stream<A: Application>(
     session: HttpSession,
     server: &Server<A>,
     connection: &Arc<Connection>,
+    answered: &AtomicU64,
 ) -> Option<Handed> {
+    answered.fetch_add(1, Ordering::Relaxed);
     let mut session = ServerSession::new_http2(session);
     let header = session.req_header();
     let limits = server.application.limits().head;
