@@ -52,6 +52,8 @@ touch "$work/stop"
 wait
 none_failed "$work"/answers.*
 until_true 90 "usage of $sent requests" reported "$begun"
-# What follows has one node again.
+# What follows has one node again, and one gateway.
+kubectl patch gatewayfleet web -n shop --type=merge -p '{"spec":{"replicas":1}}' >/dev/null
 kubectl drain node-2 --ignore-daemonsets --delete-emptydir-data --timeout=180s >/dev/null 2>&1
+until_true 60 "one gateway" programmed "served by 1 of 1 gateways"
 say "$sent requests while a node was drained: 0 failed, $sent in the report"
