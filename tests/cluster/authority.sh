@@ -16,7 +16,7 @@ everywhere() {
         of=$(entry "${secret%/*}" "${secret#*/}" ca.crt)
         [ "$of" = "$(trusted)" ] || return 1
     done
-    for file in "$state"/kubelet/pods/*/volumes/kubernetes.io~secret/identity/ca.crt; do
+    for file in "$state"/*/kubelet/pods/*/volumes/kubernetes.io~secret/identity/ca.crt; do
         [ "$(cat "$file")" = "$(trusted)" ] || return 1
     done
 }
