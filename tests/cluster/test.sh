@@ -2,7 +2,7 @@
 # Everything that is shown on a real Kubernetes node, one after the other: the example with its usage, both families of
 # addresses, a fleet that changes under load, operators that are lost, a node that is drained, an operator confined to a
 # namespace, certificates and the CA inside that are replaced, spools on volumes, a hostile namespace, a fleet for several
-# Gateways, everything at once, faults of all kinds, scaling by load, conformance. Where a machine cannot run the node, says
+# Gateways, faults of all kinds, scaling by load, conformance. Where a machine cannot run the node, says
 # so and passes.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -23,7 +23,6 @@ trap '"$here/down.sh"' EXIT
 "$here/spool.sh"
 "$here/isolation.sh"
 "$here/merged.sh"
-"$here/storm.sh"
 "$here/chaos.sh"
 "$here/autoscale.sh"
 "$here/conformance.sh"
