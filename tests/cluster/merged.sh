@@ -91,7 +91,8 @@ for each in a b; do until_true 60 "a fleet of tenant $each" programmed "$each" "
 until_true 20 "its own fleet" answers "$(address b)" both.example.com b.example.org
 none_left() { [ "$(count deployments,services,secrets,serviceaccounts,poddisruptionbudgets,networkpolicies edge)" = 0 ]; }
 until_true 30 "nothing is left of the shared fleet" none_left
+apart="a at $(address a), b at $(address b)"
 kubectl delete gateway web -n tenant-b >/dev/null
 gone() { [ "$(count deployments,services,secrets,serviceaccounts,poddisruptionbudgets,networkpolicies tenant-b)" = 0 ]; }
 until_true 30 "nothing is left of a deleted Gateway" gone
-say "apart again: a at $(address a), b at $(address b), nothing left of the shared fleet"
+say "apart again: $apart, nothing left of the shared fleet"
