@@ -31,7 +31,7 @@ cluster-down: ## remove it with every trace
 demo-cluster: ## the shop example on that node: charts, a fleet, traffic, usage
 	./tests/cluster/demo.sh
 
-conformance: ## run the Gateway API conformance suite and with the fast path on and off, and write docs/conformance
+conformance: ## run the Gateway API conformance suite with the fast path on and off, and write docs/conformance
 	mkdir -p docs/conformance && ./tests/cluster/conformance.sh docs/conformance/report.yaml
 	./tests/cluster/conformance.sh docs/conformance/report-fast-path-off.yaml --set fleet.fastPath.enabled=false
 

@@ -22,7 +22,7 @@ everywhere() {
 }
 issued_by() { entry "$1" "$2" tls.crt | openssl verify -CAfile "$3" >/dev/null 2>&1; }
 
-begun=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+begun=$(now)
 entry turnpike-system turnpike-ca tls.crt >"$work/first.crt"
 while [ ! -e "$work/stop" ]; do
     "${ask[@]}" "http://shop.example.com:8080/orders/[1-20]" --rate 20/s || true

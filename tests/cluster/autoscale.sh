@@ -51,7 +51,7 @@ spec:
 YAML
 until_true 120 "one gateway" programmed "served by 1 of 1 gateways"
 
-begun=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+begun=$(now)
 # Callers with one connection each: many requests, at most 40 s long, then few until told to stop.
 for caller in 1 2 3 4; do
     "${ask[@]}" "http://shop.example.com:8080/orders/[1-4000]" --rate 100/s >"$work/answers.$caller" &
@@ -90,7 +90,7 @@ external() {
 until_true 60 "requests in a second as a metric" external turnpike_requests_per_second
 until_true 10 "requests in flight as a metric" external turnpike_requests_in_flight
 until_true 120 "one gateway" programmed "served by 1 of 1 gateways"
-begun=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+begun=$(now)
 rm -f "$work"/answers.* "$work/stop"
 for caller in 1 2 3; do
     "${ask[@]}" "http://shop.example.com:8080/orders/[1-2000]" --rate 40/s >"$work/answers.$caller" &

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$here/../.."
 deployment=$(kubectl get deployments -n shop -l gateway.networking.k8s.io/gateway-name=web -o name)
 
-begun=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+begun=$(now)
 # Two callers, each with one connection at a time, 50 requests a second.
 for caller in 1 2; do
     "${ask[@]}" "http://shop.example.com:8080/orders/[1-1500]" --rate 50/s >"$work/answers.$caller" &
@@ -16,17 +16,10 @@ say "replacing every process"
 kubectl rollout restart -n shop "$deployment" >/dev/null
 kubectl rollout status -n shop "$deployment" --timeout=60s >/dev/null
 say "from one to three"
-kubectl apply -f - >/dev/null <<'YAML'
-apiVersion: turnpike.dev/v1alpha1
-kind: GatewayFleet
-metadata: {name: web, namespace: shop}
-spec: {replicas: 3, timeouts: {drain: 5s}}
-YAML
-kubectl patch gateway web -n shop --type=merge -p \
-    '{"spec":{"infrastructure":{"parametersRef":{"group":"turnpike.dev","kind":"GatewayFleet","name":"web"}}}}' >/dev/null
+fleet 3
 until_true 60 "three gateways" programmed "served by 3 of 3 gateways"
 say "and back to one"
-kubectl patch gatewayfleet web -n shop --type=merge -p '{"spec":{"replicas":1}}' >/dev/null
+fleet 1
 until_true 60 "one gateway" programmed "served by 1 of 1 gateways"
 wait
 

@@ -11,14 +11,13 @@ cd "$here/../.."
 faults=${1:-12} seed=${2:-20261127}
 RANDOM=$seed
 trap 'inside nft delete table inet chaos 2>/dev/null || true; jobs -p | xargs -r kill 2>/dev/null || true; rm -rf "$work"' EXIT
-inside() { nsenter --net="/run/netns/$netns" -- "$@"; }
 # Of a consumer of its own.
 key=tk_$(openssl rand -hex 32)
 hash=$(printf %s "$key" | sha256sum | cut -d' ' -f1)
 quota=400
 
 # Two gateways, and a consumer whose quota runs out meanwhile.
-kubectl patch gatewayfleet web -n shop --type=merge -p '{"spec":{"replicas":2}}' >/dev/null
+fleet 2
 kubectl apply -f - >/dev/null <<YAML
 apiVersion: turnpike.dev/v1alpha1
 kind: Plan
@@ -76,11 +75,16 @@ sent() {
 }
 for caller in 1 2 3; do sent "$caller" & done
 
+# any NAMESPACE LABEL: sets `pod` to one that runs.
+any() {
+    local pods
+    mapfile -t pods < <(kubectl get pods -n "$1" -l "$2" --field-selector status.phase=Running -o name)
+    [ "${#pods[@]}" -gt 0 ] && pod=${pods[RANDOM % ${#pods[@]}]}
+}
 # kill_one NAMESPACE LABEL CONTAINER: kill -9 of the first process of one Pod's container.
 kill_one() {
-    local pods pod pid
-    mapfile -t pods < <(kubectl get pods -n "$1" -l "$2" --field-selector status.phase=Running -o name)
-    pod=${pods[RANDOM % ${#pods[@]}]}
+    local pod pid
+    any "$1" "$2" || return 1
     pid=$(process "$1" "$pod" "$3")
     # It may just be starting again.
     [ -n "$pid" ] && kill -9 "$pid" && say "killed $3 of $pod"
@@ -88,15 +92,13 @@ kill_one() {
 # delete_one NAMESPACE LABEL: a Pod ends in its own time.
 delete_one() {
     local pod
-    pod=$(kubectl get pods -n "$1" -l "$2" --field-selector status.phase=Running -o name | shuf -n 1 --random-source=<(yes "$RANDOM"))
-    [ -n "$pod" ] && kubectl delete -n "$1" "$pod" --wait=false >/dev/null && say "deleted $pod"
+    any "$1" "$2" && kubectl delete -n "$1" "$pod" --wait=false >/dev/null && say "deleted $pod"
 }
 # cut_one NAMESPACE LABEL: nothing passes between a Pod and others for some seconds. The load comes from the host, and its
 # upstream is no longer reached by a gateway that is cut off.
 cut_one() {
-    local ip seconds=$((2 + RANDOM % 5))
-    ip=$(kubectl get pods -n "$1" -l "$2" -o jsonpath='{.items[*].status.podIP}' | tr ' ' '\n' | shuf -n 1 --random-source=<(yes "$RANDOM"))
-    [ -n "$ip" ] || return 1
+    local pod ip seconds=$((2 + RANDOM % 5))
+    any "$1" "$2" && ip=$(kubectl get -n "$1" "$pod" -o jsonpath='{.status.podIP}') && [ -n "$ip" ] || return 1
     inside nft -f - <<NFT
 table inet chaos {
     chain forward {
@@ -106,7 +108,7 @@ table inet chaos {
     }
 }
 NFT
-    say "cut off $ip of $2 for $seconds s"
+    say "cut off $pod for $seconds s"
     sleep "$seconds"
     inside nft delete table inet chaos
 }
@@ -139,6 +141,7 @@ until_true 180 "all Pods again" ready
 # At once, but for a leader that was lost last: its lease runs for 15 s.
 begun=$SECONDS
 until_true 30 "true statuses" programmed "served by 2 of 2 gateways"
+statuses=$((SECONDS - begun))
 # owned: whether whatever the operator has made belongs to a Gateway or GatewayFleet that there is.
 owned() {
     local kinds=deployments,statefulsets,services,secrets,serviceaccounts,poddisruptionbudgets,networkpolicies,horizontalpodautoscalers
@@ -147,7 +150,6 @@ owned() {
         -o jsonpath='{range .items[*]}{.metadata.ownerReferences[0].uid}{"\n"}{end}' | sort -u >"$work/owned"
     [ -s "$work/owned" ] && [ -z "$(comm -13 "$work/owners" "$work/owned")" ]
 }
-statuses=$((SECONDS - begun))
 until_true 30 "an owner of each object" owned
 # Whatever is left of the quota is used.
 sleep 5

@@ -58,7 +58,7 @@ cgroupRoot: /$node
 failCgroupV1: false
 failSwapOn: false
 makeIPTablesUtilChains: false
-clusterDNS: [172.30.0.11]
+clusterDNS: [$dns_ip]
 clusterDomain: cluster.local
 resolvConf: $node_state/resolv.conf
 imageGCHighThresholdPercent: 100
@@ -86,7 +86,7 @@ metricsBindAddress: 127.0.0.1:10249
 YAML
 cat >"$state/Corefile" <<CONF
 .:53 {
-    bind 172.30.0.11
+    bind $dns_ip
     kubernetes cluster.local {
         kubeconfig $state/dns.kubeconfig
     }

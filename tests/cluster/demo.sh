@@ -35,7 +35,7 @@ send() {
         -H "x-api-key: $key" "http://shop.example.com:8080/catalog/[1-$2]" >>"$work/answers"
 }
 say "sending requests"
-begun=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+begun=$(now)
 send shop/alice 300
 send shop/bob 150
 send '' 25

@@ -49,7 +49,7 @@ while [ ! -e "$work/stop" ]; do
     "${ask[@]}" "http://shop.example.com:8080/orders/[1-50]" --rate 50/s || true
 done >"$work/answers" &
 asking=$!
-begun=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+begun=$(now)
 say "applying $(wc -l <"$work/hostile.json") hostile objects"
 # What the API server refuses by itself is refused; all others must be borne.
 split -n l/4 "$work/hostile.json" "$work/part."

@@ -10,6 +10,8 @@ host_ip=172.30.0.1
 host_ip6=fd00:30::1
 services=10.96.0.0/16
 services6=fd00:96::/112
+# CoreDNS listens at the first node.
+dns_ip=172.30.0.11
 # The upper half of the network belongs to load balancers; the node answers for it.
 balancers=172.30.0.128/25
 # at NUMBER: names and places of a node; the first one runs the control plane, too.
@@ -33,13 +35,19 @@ fail() { printf '\033[31m%s\033[0m\n' "$*" >&2; exit 1; }
 
 [ "$(id -u)" -eq 0 ] || fail "the test cluster needs root: it makes a network namespace and runs containers"
 
+# The present for reports: what an earlier script sent within the same second is not of this one.
+now() { date -u +%Y-%m-%dT%H:%M:%S.%3NZ; }
+
 # The real helm, with nothing of the user's.
 helm() {
     HELM_CACHE_HOME=$state/helm HELM_CONFIG_HOME=$state/helm HELM_DATA_HOME=$state/helm \
         "$("$here/../partners/build.sh" helm)/helm" "$@"
 }
 
-# Starts a program inside the node that `at` named, in the background. `ip netns exec` would hide the cgroups.
+# Runs a program in the network of the node that `at` named. `ip netns exec` would hide the cgroups.
+inside() { nsenter --net="/run/netns/$netns" -- "$@"; }
+
+# Starts a program there, in the background; no function, as the job must be the program itself.
 start() {
     local name=$1
     shift

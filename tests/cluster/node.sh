@@ -10,7 +10,6 @@ network() {
     ip netns add "$netns"
     ip link add "$link" type veth peer name eth0 netns "$netns"
     ip link set "$link" master "$bridge" up
-    inside() { nsenter --net="/run/netns/$netns" -- "$@"; }
     inside ip link set lo up
     inside ip addr add "$node_ip/24" dev eth0
     inside ip link set eth0 up
@@ -25,16 +24,19 @@ network() {
     inside ip route add "$services" dev lo src "$node_ip"
     ip route add "$pods" via "$node_ip"
     for other in $(seq $((number - 1))); do
-        (
-            at "$other"
-            inside ip route add "10.244.$1.0/24" via "172.30.0.1$1"
-            [ -z "$node_ip6" ] || inside ip route add "fd00:244:$1::/64" via "fd00:30::1$1"
-            at "$1"
-            inside ip route add "10.244.$other.0/24" via "172.30.0.1$other"
-            [ -z "$node_ip6" ] || inside ip route add "fd00:244:$other::/64" via "fd00:30::1$other"
-        )
+        way "$other" "$1"
+        way "$1" "$other"
     done
 }
+
+# way FROM TO: from one node to the Pods of another.
+way() (
+    at "$2"
+    there=$pods via=$node_ip there6=$pods6 via6=$node_ip6
+    at "$1"
+    inside ip route add "$there" via "$via"
+    [ -z "$there6" ] || inside ip route add "$there6" via "$via6"
+)
 
 # run_node NUMBER: containerd, kubelet and kube-proxy, until the API server knows that the node is ready.
 run_node() {

@@ -18,14 +18,7 @@ ctr node export "$work/images.tar" "${images[@]}"
 ctr node-2 import --local "$work/images.tar" >/dev/null
 
 on() { kubectl get pods -A -o name --field-selector "spec.nodeName=$1,status.phase=Running" | grep -c "$2" || true; }
-kubectl apply --server-side --force-conflicts -f - >/dev/null <<'YAML'
-apiVersion: turnpike.dev/v1alpha1
-kind: GatewayFleet
-metadata: {name: web, namespace: shop}
-spec: {replicas: 2, timeouts: {drain: 5s}}
-YAML
-kubectl patch gateway web -n shop --type=merge -p \
-    '{"spec":{"infrastructure":{"parametersRef":{"group":"turnpike.dev","kind":"GatewayFleet","name":"web"}}}}' >/dev/null
+fleet 2
 for deployment in shop/web-turnpike shop/echo turnpike-system/turnpike-operator; do
     kubectl rollout restart -n "${deployment%/*}" "deployment/${deployment#*/}" >/dev/null
     kubectl rollout status -n "${deployment%/*}" "deployment/${deployment#*/}" --timeout=120s >/dev/null
@@ -34,7 +27,7 @@ until_true 60 "two gateways" programmed "served by 2 of 2 gateways"
 spread() { [ "$(on node-2 web-turnpike) $(on node-2 turnpike-operator)" = "1 1" ]; }
 until_true 30 "a gateway and an operator on node-2" spread
 
-begun=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+begun=$(now)
 for caller in 1 2; do
     while [ ! -e "$work/stop" ]; do "${ask[@]}" "http://shop.example.com:8080/orders/[1-100]" --rate 50/s || true; done >"$work/answers.$caller" &
 done
@@ -53,7 +46,7 @@ wait
 none_failed "$work"/answers.*
 until_true 90 "usage of $sent requests" reported "$begun"
 # What follows has one node again, and one gateway.
-kubectl patch gatewayfleet web -n shop --type=merge -p '{"spec":{"replicas":1}}' >/dev/null
+fleet 1
 kubectl drain node-2 --ignore-daemonsets --delete-emptydir-data --timeout=180s >/dev/null 2>&1
 until_true 60 "one gateway" programmed "served by 1 of 1 gateways"
 say "$sent requests while a node was drained: 0 failed, $sent in the report"

@@ -25,6 +25,17 @@ process() {
 programmed() {
     [ "$(kubectl get gateway "${2:-web}" -n shop -o jsonpath='{.status.conditions[?(@.type=="Programmed")].message}')" = "$1" ]
 }
+# fleet REPLICAS: the Gateway web has a GatewayFleet of its own with so many.
+fleet() {
+    kubectl apply --server-side --force-conflicts -f - >/dev/null <<YAML
+apiVersion: turnpike.dev/v1alpha1
+kind: GatewayFleet
+metadata: {name: web, namespace: shop}
+spec: {replicas: $1, timeouts: {drain: 5s}}
+YAML
+    kubectl patch gateway web -n shop --type=merge -p \
+        '{"spec":{"infrastructure":{"parametersRef":{"group":"turnpike.dev","kind":"GatewayFleet","name":"web"}}}}' >/dev/null
+}
 # none_failed FILE...: sets `sent`; fails unless every status is 200.
 none_failed() {
     local good

@@ -32,9 +32,7 @@ pub const REQUESTS_IN_FLIGHT: &str = "turnpike_requests_in_flight";
 /// asked about.
 pub const FLEET_LABEL: &str = "fleet";
 /// Before the name of a fleet of merged Gateways in its key. No Gateway's name has an underscore.
-const MERGED: &str = "merged_";
-/// The same with what stands between namespace and name.
-pub(crate) const SHARED: &str = "/merged_";
+pub(crate) const MERGED: &str = "merged_";
 /// How long a Pod that ends goes on accepting, until balancers have noticed, in seconds.
 const DRAIN_DELAY: u64 = 5;
 /// How long a Pod that ends hands its usage over, in seconds: its spool ends with it.

@@ -8,7 +8,7 @@ use gateway_snapshot::{Settings, Snapshot};
 use crate::assemble::Derived;
 use crate::children::{self, Child};
 use crate::fleet;
-use crate::listener::CompiledGateway;
+use crate::listener::{CompiledGateway, fleet_named};
 use crate::object::ObjectRef;
 use crate::resources::ObjectName;
 use crate::version;
@@ -36,9 +36,9 @@ impl Fleet {
     pub fn may_be_of(key: &str, owner: &ObjectRef) -> bool {
         match owner.kind {
             "Gateway" => key == owner.name.to_string(),
-            _ => key
-                .strip_prefix(&*owner.name.namespace)
-                .is_some_and(|rest| rest.starts_with(children::SHARED)),
+            _ => key.split_once('/').is_some_and(|(namespace, name)| {
+                namespace == owner.name.namespace && name.starts_with(children::MERGED)
+            }),
         }
     }
 }
@@ -77,8 +77,11 @@ pub(crate) fn fleets(derived: &Derived<'_, '_>, whole: &Snapshot) -> Vec<Fleet> 
 pub(crate) fn kept(derived: &Derived<'_, '_>) -> BTreeSet<ObjectRef> {
     let refused = derived.gateways.list.iter().filter(|gateway| gateway.refused.is_some());
     let own = |gateway: &CompiledGateway| ObjectRef::new("Gateway", &gateway.name);
-    let named =
-        |gateway: &CompiledGateway| gateway.named.as_ref().map(|name| ObjectRef::new("GatewayFleet", name));
+    let gateways = &derived.world.resources.gateways;
+    let named = |gateway: &CompiledGateway| {
+        let name = fleet_named(derived.world, gateways.get(&gateway.name)?)?;
+        Some(ObjectRef::new("GatewayFleet", &name))
+    };
     refused.flat_map(|gateway| [Some(own(gateway)), named(gateway)]).flatten().collect()
 }
 

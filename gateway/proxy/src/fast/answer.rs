@@ -133,6 +133,7 @@ impl<C: Caller> Exchange<C> {
         if piece.last {
             return Ok(true);
         }
+        // One run of data was taken out of its chunks; more are there.
         if !C::FRAMES && !waits && !self.scratch.answer.is_empty() {
             return Ok(false);
         }
@@ -203,13 +204,13 @@ impl<C: Caller> Exchange<C> {
             Body::Chunked(_) | Body::UntilClosed { .. } => {
                 sink.drop_all("content-length");
                 sink.drop_all("transfer-encoding");
+                if C::FRAMES {
+                    sink.add("transfer-encoding", b"chunked");
+                }
             }
         }
         sink.set(&DATE, get_cached_date().as_bytes());
         if C::FRAMES {
-            if matches!(body, Body::Chunked(_) | Body::UntilClosed { .. }) {
-                sink.add("transfer-encoding", b"chunked");
-            }
             sink.add("connection", if keep { b"keep-alive" } else { b"close" });
         }
         buffers.out.clear();

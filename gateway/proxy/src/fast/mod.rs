@@ -13,7 +13,6 @@ mod plain;
 mod scratch;
 mod stream;
 
-use std::any::Any;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +26,7 @@ use crate::handler::context::{Begun, Context};
 use crate::handler::decision::{decide, facts, plan};
 use crate::handler::metering::{Direction, count};
 use crate::handler::{record, refusal};
-use crate::listen::{Connection, Downstream, Front, Handed, Head, Served};
+use crate::listen::{Connection, Downstream, Front, Handed, Head, Left, Served};
 use crate::shared::Shared;
 use caller::{Caller, Message};
 use plain::Plain;
@@ -111,7 +110,7 @@ pub(crate) async fn serve_stream(
 }
 
 /// A request for pingora, with the decision that was made, if one was.
-fn begun(mut ctx: Context, answer: Option<LocalResponse>) -> Option<Box<dyn Any + Send>> {
+fn begun(mut ctx: Context, answer: Option<LocalResponse>) -> Option<Left> {
     ctx.looked = None;
     ctx.exchange.is_some().then(|| Box::new(Begun { ctx, answer }) as Box<_>)
 }

@@ -163,8 +163,8 @@ impl Caller for Stream {
         time: Duration,
     ) -> io::Result<()> {
         let ServerSession::H2(stream) = &mut self.session else { return Ok(()) };
-        answer.advance(piece.len - piece.data as usize);
         let len = piece.data as usize;
+        answer.advance(piece.len - len);
         // To take a little out of the buffer would cost a new buffer.
         let data = if len > COPIED {
             answer.split_to(len).freeze()
@@ -181,7 +181,7 @@ impl Caller for Stream {
         if ended || (data.is_empty() && !piece.last) {
             return Ok(());
         }
-        send(stream, data, piece.last, &mut self.patience, time).await
+        within(&mut self.patience, time, stream.write_body(data, piece.last)).await
     }
 
     async fn answer(
@@ -191,21 +191,18 @@ impl Caller for Stream {
         _keep: bool,
         time: Duration,
     ) -> io::Result<()> {
-        let sending = local::send(&mut self.session, answer.clone());
-        self.patience.at_most(time, sending).await.unwrap_or_else(|| Ok(())).map_err(broken)
+        within(&mut self.patience, time, local::send(&mut self.session, answer.clone())).await
     }
 }
 
-/// Sends data as fast as the caller takes it.
-async fn send(
-    stream: &mut pingora_core::protocols::http::v2::server::HttpSession,
-    data: Bytes,
-    last: bool,
+/// What is sent, if the caller takes it within `time`.
+async fn within(
     patience: &mut Patience,
     time: Duration,
+    sending: impl Future<Output = pingora_error::Result<()>>,
 ) -> io::Result<()> {
-    let sent = patience.at_most(time, stream.write_body(data, last)).await;
-    sent.unwrap_or_else(|| Err(Error::new_down(pingora_error::ErrorType::WriteTimedout))).map_err(broken)
+    let sent = patience.at_most(time, sending).await;
+    sent.map_or_else(|| Err(io::ErrorKind::TimedOut.into()), |sent| sent.map_err(broken))
 }
 
 fn broken(error: Box<Error>) -> io::Error {

@@ -11,7 +11,7 @@ use pingora_http::ResponseHeader;
 use tokio::task;
 
 /// A request as far as one engine has served it.
-pub(crate) type Begun = Box<dyn Any + Send>;
+pub(crate) type Left = Box<dyn Any + Send>;
 
 /// Facts of a connection, fixed when its first request is read, and two marks.
 pub(crate) struct Connection {
@@ -30,7 +30,7 @@ pub(crate) struct Connection {
     /// HTTP/2 streams that the caller opened.
     streams: AtomicU64,
     /// What one engine began and leaves for the other, by the task that serves the request.
-    left: Mutex<Vec<(Option<task::Id>, Begun)>>,
+    left: Mutex<Vec<(Option<task::Id>, Left)>>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -115,12 +115,12 @@ impl Connection {
     }
 
     /// Leaves the request that this task serves as far as it was begun, for whom serves it on in the same task.
-    pub(crate) fn leave(&self, begun: Begun) {
+    pub(crate) fn leave(&self, begun: Left) {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).push((task::try_id(), begun));
     }
 
     /// What this task left.
-    pub(crate) fn take_left(&self) -> Option<Begun> {
+    pub(crate) fn take_left(&self) -> Option<Left> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let own = left.iter().position(|(task, _)| *task == task::try_id())?;
         Some(left.swap_remove(own).1)

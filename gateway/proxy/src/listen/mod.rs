@@ -20,7 +20,6 @@ mod stream;
 mod tls;
 mod transport;
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use accept::Open;
 pub(crate) use body::{Chunks, Violation};
 pub(crate) use callers::Callers;
-pub(crate) use connection::{Connection, PortId};
+pub(crate) use connection::{Connection, Left, PortId};
 pub(crate) use fault::Fault;
 pub(crate) use head::{Framing, Head, HeadLimits, Parts, Sketch};
 pub(crate) use patience::Patience;
@@ -71,7 +70,7 @@ pub(crate) struct Handed {
     /// Its stream.
     pub(crate) session: ServerSession,
     /// The request as far as it was begun, for [`Connection::leave`].
-    pub(crate) begun: Option<Box<dyn Any + Send>>,
+    pub(crate) begun: Option<Left>,
 }
 
 /// What serves the requests.

@@ -27,8 +27,6 @@ pub(crate) struct CompiledGateway {
     pub(crate) refused: Option<Problem>,
     /// The fleet whose settings it has: its own, or its class's.
     pub(crate) fleet: Option<ObjectName>,
-    /// That fleet by name, whether or not it exists.
-    pub(crate) named: Option<ObjectName>,
     /// Its processes serve all Gateways of its class with that fleet.
     pub(crate) merged: bool,
     /// ListenerSets that are attached.
@@ -96,7 +94,6 @@ pub(crate) fn gateways(world: &World<'_>, classes: &Classes, certificates: Certi
             class: gateway.spec.gateway_class_name.clone(),
             refused: None,
             fleet: None,
-            named: named(world, gateway),
             merged: false,
             attached_sets: 0,
             address: None,
@@ -199,8 +196,8 @@ fn fleet(
     parameters(world, &reference, &field.key("parametersRef")).map(Some)
 }
 
-/// The fleet that a Gateway or else its class refers to.
-fn named(world: &World<'_>, gateway: &gateway_api::Gateway) -> Option<ObjectName> {
+/// The fleet that a Gateway or else its class refers to, whether or not it exists.
+pub(crate) fn fleet_named(world: &World<'_>, gateway: &gateway_api::Gateway) -> Option<ObjectName> {
     let own = gateway.spec.infrastructure.as_ref().and_then(|infra| infra.parameters_ref.as_ref());
     if let Some(own) = own {
         return Some(ObjectName::new(gateway.metadata.namespace.as_deref()?, &own.name));

@@ -22,7 +22,7 @@ use crate::resources::ObjectName;
 pub(crate) use allowed::{AllowedNamespaces, admits};
 pub(crate) use certificates::Certificates;
 pub(crate) use class::{Classes, classes};
-pub(crate) use gateway::{CompiledGateway, Gateways, gateways};
+pub(crate) use gateway::{CompiledGateway, Gateways, fleet_named, gateways};
 pub(crate) use statuses::{listener_set_status, status};
 
 /// Kinds that an HTTP or HTTPS listener takes.
