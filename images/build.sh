@@ -4,7 +4,7 @@
 #   images/build.sh [--profile PROFILE] [--tag TAG] [FOLDER]     dist, the version in Cargo.toml, target/images
 #
 #   turnpike           operator, analytics, engine, echo: the program, its libraries, CA certificates, the engine
-#   turnpike-gateway   the program and its libraries; no shell, at most 40 MiB in a build with profile dist
+#   turnpike-gateway   the gateway alone and its libraries; no shell, at most 40 MiB in a build with profile dist
 #
 # Beside each archive stands the folder that it is made of, for the Containerfile. Images are named localhost/turnpike/...,
 # which nothing can pull by accident. `--profile dev` is quick to build and large: good for tests. The program links the C
@@ -22,8 +22,10 @@ while [ $# -gt 0 ]; do
 done
 limit=$((40 << 20))
 
-program=$(cargo build --profile "$profile" -p turnpike --message-format=json-render-diagnostics |
-    sed -n 's/.*"executable":"\([^"]*turnpike\)".*/\1/p' | tail -1)
+# Together: what they share is built once.
+built=$(cargo build --profile "$profile" -p turnpike -p gateway-program --bins --message-format=json-render-diagnostics |
+    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+program() { grep "/$1\$" <<<"$built"; }
 engine=$(analytics/engine/fetch.sh)
 mkdir -p "$folder"
 gateway=$folder/turnpike-gateway all=$folder/turnpike
@@ -36,23 +38,23 @@ libraries() {
     done
 }
 
-# The program with all that it needs to run.
+# program_into PROGRAM FOLDER: as `turnpike`, with all that it needs to run.
 program_into() {
-    install -D -m 755 "$program" "$1/usr/bin/turnpike"
-    strip "$1/usr/bin/turnpike"
-    libraries "$program" "$1"
-    install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$1/etc/ssl/certs/ca-certificates.crt"
-    echo 'hosts: files dns' >"$1/etc/nsswitch.conf"
-    mkdir -m 1777 "$1/tmp"
+    install -D -m 755 "$(program "$1")" "$2/usr/bin/turnpike"
+    strip "$2/usr/bin/turnpike"
+    libraries "$2/usr/bin/turnpike" "$2"
+    install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$2/etc/ssl/certs/ca-certificates.crt"
+    echo 'hosts: files dns' >"$2/etc/nsswitch.conf"
+    mkdir -m 1777 "$2/tmp"
 }
 
-program_into "$gateway"
+program_into turnpike-gateway "$gateway"
 size=$(du -sb "$gateway" | cut -f1)
 if [ "$profile" = dist ] && [ "$size" -gt "$limit" ]; then
     printf '\033[31mthe gateway image has %s bytes, at most %s are allowed\033[0m\n' "$size" "$limit" >&2
     exit 1
 fi
-program_into "$all"
+program_into turnpike "$all"
 install -D -m 755 "$engine" "$all/usr/lib/turnpike/libchdb.so"
 libraries "$engine" "$all"
 

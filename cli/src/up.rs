@@ -11,9 +11,5 @@ mod receiver;
 mod session;
 mod watch;
 
-pub(crate) use child::Ready;
 pub(crate) use publish::compile_folder;
 pub(crate) use session::{Args, run};
-
-/// Set in children: they end when their standard input closes.
-pub(crate) const CHILD_MARK: &str = "TURNPIKE_CHILD";

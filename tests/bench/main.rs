@@ -22,10 +22,6 @@ use gateway_spool::{Options, Spool};
 use measure::{Table, machine};
 use shop::{Callers, Desk, LIMIT, Request, shop};
 
-/// As in the program that is shipped.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() {
     if scale::is_gateway() {
         return;

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Turnpike beside nginx, HAProxy and Envoy on one machine: each proxy alone on core 0, load and upstream on core 1,
-# interleaved rounds, medians. Writes docs/benchmarks.md to standard output.
+# Turnpike beside nginx, HAProxy, Envoy and bare pingora-proxy on one machine: each proxy alone on core 0, load and upstream on core 1,
+# interleaved rounds, medians; then what a request costs them besides. Writes docs/benchmarks.md to standard output.
 #
-#   tests/bench/peers.sh [QUICK]      profile dist, or the one in PROFILE; as root on Debian (it installs nginx, haproxy, wrk, h2load); QUICK: short rounds
+#   tests/bench/peers.sh [QUICK]      profile dist, or the one in PROFILE; as root on Debian (it installs what is missing); QUICK: short rounds
 #
 # What each proxy is told stands in tests/bench/peers. A round with an error or another status than 200 is void and said.
 # Turnpike writes a usage record for each request in all of its columns: `route` only routes, `+ key` asks for an API key,
@@ -11,7 +11,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
 rounds=5 seconds=4
-if [ -n "${1:-}" ]; then rounds=3 seconds=2; fi
+if [ -n "${1:-}" ]; then rounds=3 seconds=1; fi
 say() { printf '%s\n' "$*" >&2; }
 fail() { printf '\033[31m%s\033[0m\n' "$*" >&2; exit 1; }
 
@@ -22,6 +22,8 @@ need nginx nginx-light
 need haproxy haproxy
 need wrk wrk
 need h2load nghttp2-client
+need strace strace
+need valgrind valgrind
 if [ "${#packages[@]}" -gt 0 ]; then
     say "installing ${packages[*]}"
     [ -e /usr/sbin/policy-rc.d ] || { printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d && ours=1; }
@@ -54,9 +56,12 @@ say "building Turnpike in profile $profile"
 make -s engine console >&2
 turnpike=$(cargo build --profile "$profile" -p turnpike --message-format=json-render-diagnostics |
     sed -n 's/.*"executable":"\([^"]*turnpike\)".*/\1/p' | tail -1)
+benches=$(cargo bench -p tests --no-run --message-format=json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+pingora=$(grep '/pingora-[^/]*$' <<<"$benches") open_loop=$(grep '/open_loop-[^/]*$' <<<"$benches")
+. "$here/more.sh"
 
 # Free ports by name, and configurations with them.
-names=(UPSTREAM NGINX NGINX_TLS HAPROXY HAPROXY_TLS ENVOY ENVOY_TLS TURNPIKE TURNPIKE_TLS API)
+names=(UPSTREAM NGINX NGINX_TLS HAPROXY HAPROXY_TLS ENVOY ENVOY_TLS PINGORA PINGORA_TLS GRIND TURNPIKE TURNPIKE_TLS API)
 mapfile -t ports < <(python3 -c '
 import socket, sys
 held = [socket.socket() for _ in range(int(sys.argv[1]))]
@@ -117,11 +122,14 @@ start upstream 1 nginx -c "$work/upstream.conf"
 start nginx 0 nginx -c "$work/nginx.conf"
 start haproxy 0 haproxy -db -f "$work/haproxy.cfg"
 start envoy 0 "$envoy/envoy" -c "$work/envoy.yaml" --concurrency 1 --log-level error --disable-hot-restart
+start pingora 0 "$pingora" "127.0.0.1:${port[UPSTREAM]}" "127.0.0.1:${port[PINGORA]}" "127.0.0.1:${port[PINGORA_TLS]}" \
+    "$work/tls.crt" "$work/tls.key"
 start turnpike 1 "$turnpike" up "$work/shop" --state "$work/state" --listen "127.0.0.1:${port[API]}"
 answers "http://127.0.0.1:${port[UPSTREAM]}/" upstream
 answers "http://127.0.0.1:${port[NGINX]}/" nginx
 answers "http://127.0.0.1:${port[HAPROXY]}/" haproxy
 answers "http://127.0.0.1:${port[ENVOY]}/" envoy
+answers "http://127.0.0.1:${port[PINGORA]}/" pingora
 answers "http://127.0.0.1:${port[TURNPIKE]}/all" turnpike
 # Its other parts stay beside the load; the gateway has its core for itself, like the others.
 child() { # PARENT PATTERN
@@ -146,6 +154,7 @@ columns=(
     "nginx nginx NGINX NGINX_TLS"
     "HAProxy haproxy HAPROXY HAPROXY_TLS"
     "Envoy envoy ENVOY ENVOY_TLS"
+    "pingora pingora PINGORA PINGORA_TLS"
     "route turnpike TURNPIKE TURNPIKE_TLS /bare"
     "+key turnpike TURNPIKE TURNPIKE_TLS /key"
     "all turnpike TURNPIKE TURNPIKE_TLS /all"
@@ -202,7 +211,7 @@ Written by \`make bench${1:+ QUICK=1}\` on $(date -u +%F): $(sed -n 's/^model na
 $(uname -sr), $(nginx -v 2>&1 | sed 's/.*: //'), $(haproxy -v | sed -n 's/^HAProxy version \([^ ]*\).*/HAProxy \1/p'), Envoy 1.40.0,
 Turnpike $("$turnpike" --version | awk '{print $2}') in profile $profile. $rounds rounds of $seconds s each, interleaved; medians.
 
-Each proxy has core 0 for itself; load (64 connections; HTTP/2: 8 with 16 streams each), upstream, and all of Turnpike but
+*pingora* is bare pingora-proxy, with nothing of ours. Each proxy has core 0 for itself; load (64 connections; HTTP/2: 8 with 16 streams each), upstream, and all of Turnpike but
 its gateway share core 1. Bodies are 1 KiB unless said. Certificates are ECDSA P-256, TLS 1.3, nothing is resumed. Peers
 log and count nothing; Turnpike writes a usage record for each request and brings it into ClickHouse. The columns: *route*
 only routes, *+ key* asks for an API key besides, *all* has a product with a hard quota and a rate limit as well. Of a noisy
@@ -221,23 +230,52 @@ awk -F'\t' '
         return count[what, name] ? median(list, count[what, name]) : -1
     }
     END {
-        split("nginx HAProxy Envoy route +key all", names, " ")
-        print "| requests per second, nginx = 1 | nginx | HAProxy | Envoy | Turnpike: route | + key | all |"
-        print "|---|---|---|---|---|---|---|"
+        split("nginx HAProxy Envoy pingora route +key all", names, " ")
+        print "| requests per second, nginx = 1 | nginx | HAProxy | Envoy | pingora | Turnpike: route | + key | all |"
+        print "|---|---|---|---|---|---|---|---|"
         for (i = 1; i <= w; i++) {
             base = of("rate", works[i], "nginx")
             printf "| %s | 1.00 (%d/s)", works[i], base
-            for (j = 2; j <= 6; j++) {r = of("rate", works[i], names[j]); printf " | %s", r < 0 ? "void" : sprintf("%.2f", r / base)}
+            for (j = 2; j <= 7; j++) {r = of("rate", works[i], names[j]); printf " | %s", r < 0 ? "void" : sprintf("%.2f", r / base)}
             print " |"
         }
-        print "\n| core seconds per million requests | nginx | HAProxy | Envoy | Turnpike: route | + key | all |"
-        print "|---|---|---|---|---|---|---|"
+        print "\n| core seconds per million requests | nginx | HAProxy | Envoy | pingora | Turnpike: route | + key | all |"
+        print "|---|---|---|---|---|---|---|---|"
         for (i = 1; i <= w; i++) {
             printf "| %s", works[i]
-            for (j = 1; j <= 6; j++) {r = of("cost", works[i], names[j]); printf " | %s", r < 0 ? "void" : sprintf("%.1f", r)}
+            for (j = 1; j <= 7; j++) {r = of("cost", works[i], names[j]); printf " | %s", r < 0 ? "void" : sprintf("%.1f", r)}
             print " |"
         }
     }' "$results"
+after="nginx $(memory "${pid[nginx]}"), HAProxy $(memory "${pid[haproxy]}"), Envoy $(memory "${pid[envoy]}"), pingora"
+after+=" $(memory "${pid[pingora]}"), Turnpike's gateway $(memory "${pid[turnpike]}")"
+say "latency"
+half=$(awk -F'\t' '$1 == "keep-alive" && $2 == "nginx" {print $3}' "$results" | sort -n | awk '{v[NR] = $1} END {printf "%d", v[int((NR + 1) / 2)] / 2}')
+printf '\n## Latency, and what a request takes\n\nRequests are due at fixed times, half as many as nginx can answer: none waits for another to be sent, and one that is\n'
+printf 'due while its connection is busy counts from then on. 64 connections, HTTP/1.1, 1 KiB; load and upstream on core 1.\n\n'
+latency "$half"
+say "system calls, idle connections"
 echo
-echo "Resident memory afterwards, MiB: nginx $(memory "${pid[nginx]}"), HAProxy $(memory "${pid[haproxy]}")," \
-    "Envoy $(memory "${pid[envoy]}"), Turnpike's gateway $(memory "${pid[turnpike]}"). Turnpike before any load: $idle."
+row "HTTP/1.1 keep-alive, 1 KiB" nginx HAProxy Envoy pingora "Turnpike: route" "+ key" all
+rule 8
+calls=() held=()
+for column in "${columns[@]}"; do
+    read -r name process plain secure path <<<"$column"
+    calls+=("$(syscalls "${pid[$process]}" "${port[$plain]}" "${path:-/}")")
+    held+=("$(idle "${pid[$process]}" "${port[$plain]}" "${path:-/}")")
+done
+row "system calls for a request, 64 connections" "${calls[@]}"
+row "KiB for an idle connection, of 1,000" "${held[@]}"
+say "instructions"
+cp "$work/state/snapshot.json" "$work/grind.json"
+sed "s/\b${port[NGINX]}\b/${port[GRIND]}/; /listen .*ssl/d; s/^worker_processes.*/master_process off;/; s/nginx.pid/grind.pid/" "$work/nginx.conf" >"$work/grind.conf"
+ground=("$(instructions "http://127.0.0.1:${port[GRIND]}/" nginx -c "$work/grind.conf")")
+export TURNPIKE_TOKEN=$key
+for path in bare key; do
+    ground+=("$(instructions "http://127.0.0.1:${port[GRIND]}/$path" "$turnpike" gateway --snapshot "$work/grind.json" \
+        --state "$work/grind" --handover 0 --port "${port[TURNPIKE]}=${port[GRIND]}" --port "${port[TURNPIKE_TLS]}=0")")
+done
+row "user instructions for a request, 1 connection" "${ground[0]}" - - - "${ground[@]:1}" -
+printf '\nTurnpike makes no allocation of its own for a plain request: \`gateway/proxy/tests/allocations\` counts them.\n'
+echo
+echo "Resident memory afterwards, MiB: $after. Turnpike before any load: $idle."

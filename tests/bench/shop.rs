@@ -120,12 +120,16 @@ fn caller(snapshot: &mut Snapshot, n: usize) {
 }
 
 pub(crate) fn prepare(snapshot: &Snapshot) -> Arc<Prepared> {
+    prepare_after(snapshot, None)
+}
+
+pub(crate) fn prepare_after(snapshot: &Snapshot, previous: Option<&Prepared>) -> Arc<Prepared> {
     let mut next = 1;
     let mut name = |_: &str| {
         next += 1;
         NameId(next)
     };
-    match Prepared::new(snapshot, None, &mut name) {
+    match Prepared::new(snapshot, previous, &mut name) {
         Ok(prepared) => Arc::new(prepared),
         Err(findings) => panic!("{findings:?}"),
     }

@@ -36,12 +36,17 @@ YAML
     kubectl patch gateway web -n shop --type=merge -p \
         '{"spec":{"infrastructure":{"parametersRef":{"group":"turnpike.dev","kind":"GatewayFleet","name":"web"}}}}' >/dev/null
 }
-# none_failed FILE...: sets `sent`; fails unless every status is 200.
+# none_failed FILE...: sets `sent`; fails unless every status is 200, and says for what reasons.
 none_failed() {
     local good
     sent=$(cat "$@" | wc -l)
     good=$(cat "$@" | grep -c '^200$' || true)
-    [ "$sent" = "$good" ] || { sort "$@" | uniq -c >&2; fail "$((sent - good)) of $sent requests failed"; }
+    [ "$sent" = "$good" ] && return
+    sort "$@" | uniq -c >&2
+    # Records arrive within seconds.
+    sleep 5
+    api "/v1/usage?by=status,reason&from=$begun&consumer=shop%2Fcarol&format=csv" | grep -v '^200,' >&2 || true
+    fail "$((sent - good)) of $sent requests failed"
 }
 # reported SINCE: whether the report has as many requests of carol as were sent.
 reported() {

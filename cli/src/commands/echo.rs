@@ -26,7 +26,7 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Address to listen on.
-    #[arg(long, default_value = "127.0.0.1:0", value_parser = super::address::listen)]
+    #[arg(long, default_value = "127.0.0.1:0", value_parser = gateway_program::address::listen)]
     listen: SocketAddr,
     /// Name to answer with, to tell several upstreams apart.
     #[arg(long, default_value = "echo")]
@@ -41,7 +41,7 @@ pub(crate) async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(args.listen).await?;
-    super::print_ready(listener.local_addr()?)?;
+    gateway_program::announce(listener.local_addr()?);
     axum::serve(listener, router(args.name, args.print)).with_graceful_shutdown(shutdown).await?;
     Ok(())
 }

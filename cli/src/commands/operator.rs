@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 
+use gateway_program::{address, announce, shutdown};
 use operator_compile::{CONTROLLER_NAME, Runtime};
-
-use super::{print_ready, shutdown};
 
 /// Run the operator: it turns the Gateways of a cluster into fleets of gateways.
 ///
@@ -12,7 +11,7 @@ use super::{print_ready, shutdown};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Address where gateways follow their snapshots.
-    #[arg(long, default_value = "[::]:9443", value_parser = super::address::listen)]
+    #[arg(long, default_value = "[::]:9443", value_parser = address::listen)]
     listen: SocketAddr,
     /// URL of that address as Pods reach it.
     #[arg(long, default_value = "https://turnpike-operator.turnpike-system.svc:9443")]
@@ -39,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long)]
     certificates: bool,
     /// Address where the API server finds external metrics, for fleets that are scaled by their requests.
-    #[arg(long, value_name = "ADDRESS", value_parser = super::address::listen)]
+    #[arg(long, value_name = "ADDRESS", value_parser = address::listen)]
     external_metrics: Option<SocketAddr>,
 }
 
@@ -58,11 +57,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             certificates: args.certificates,
             external_metrics: false,
         },
-    };
-    let announce = |address| {
-        if let Err(error) = print_ready(address) {
-            tracing::warn!(%error, "cannot print the address");
-        }
     };
     Ok(operator_controller::run(options, shutdown(), announce).await?)
 }

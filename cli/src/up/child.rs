@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde::{Deserialize, Serialize};
+use gateway_program::{CHILD_MARK, Ready};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinHandle;
@@ -30,13 +30,6 @@ const BACKOFF: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
 ];
-
-/// What a child prints once it serves.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Ready {
-    /// Where it listens.
-    pub(crate) ready: String,
-}
 
 /// How to start a child.
 #[derive(Debug, Clone)]
@@ -134,7 +127,7 @@ async fn spawn(spec: &Spec, pid: &AtomicU32) -> anyhow::Result<Running> {
         .args(&spec.first_args)
         .args(["--listen", &spec.listen])
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
-        .env(super::CHILD_MARK, "1")
+        .env(CHILD_MARK, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -12,7 +12,6 @@ use super::publish::Publisher;
 use super::watch::FolderWatch;
 use super::{follow, receiver};
 use crate::client::Analytics;
-use crate::commands::shutdown;
 use crate::output::{Style, paint, say};
 use crate::state::{self, State};
 
@@ -34,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     bind: IpAddr,
     /// Bind port SOCKET for listeners of port LISTENER, such as 443=8443 to run without privileges; may be repeated.
-    #[arg(long = "port", value_name = "LISTENER=SOCKET", value_parser = crate::commands::parts::port_pair)]
+    #[arg(long = "port", value_name = "LISTENER=SOCKET", value_parser = gateway_program::port_pair)]
     ports: Vec<(u16, u16)>,
     /// Use this ClickHouse instead of the embedded engine.
     #[arg(long, value_name = "URL")]
@@ -54,7 +53,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let stop = shutdown();
+    let stop = gateway_program::shutdown();
     let traffic = args.demo.as_deref().map(Traffic::read).transpose()?;
     let state = State::create(&args.state)?;
     let _lock = state.lock()?;

@@ -3,12 +3,15 @@
 //! In: hostnames of the configuration with a value each. Out: for a host, the values in the order of
 //! precedence of Gateway API. Costs one hash probe per label of the asked host, however many are stored.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 
+#[derive(Clone)]
 pub(crate) struct HostIndex<T> {
-    exact: HashMap<Box<str>, T>,
+    exact: HashMap<Arc<str>, T>,
     /// By the name behind `*.`.
-    wildcard: HashMap<Box<str>, T>,
+    wildcard: HashMap<Arc<str>, T>,
     any: Option<T>,
 }
 
@@ -40,10 +43,6 @@ impl<T> HostIndex<T> {
         });
         let wildcard = suffixes.filter_map(|suffix| self.wildcard.get(suffix));
         exact.into_iter().chain(wildcard).chain(&self.any)
-    }
-
-    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.exact.values_mut().chain(self.wildcard.values_mut()).chain(&mut self.any)
     }
 
     /// Hostnames with their values, in no order.

@@ -4,6 +4,9 @@
 //! regular expressions (longest pattern first), then prefixes by path elements, longest first. Gateway API
 //! leaves the place of regular expressions open; before prefixes, a catch-all `/` does not hide them.
 //!
+//! A copy shares the texts; a match is put in and taken out in time that does not depend on the others, but for those of
+//! the same path. What is left of a path without matches stays until an index is made anew.
+//!
 //! One hash probe for exact paths and one per element for prefixes, however many routes there are. Regular
 //! expressions are tried one by one: their number per hostname is what they cost.
 
@@ -18,24 +21,25 @@ pub(crate) type MatchId = u32;
 
 /// The path condition of a match, canonical.
 pub(crate) enum PathRule {
-    Exact(Box<str>),
+    Exact(Arc<str>),
     /// Without trailing slash; empty for `/`.
     Prefix(Box<str>),
     Regex(Box<str>, Arc<Regex>),
 }
 
+#[derive(Clone)]
 pub(crate) struct PathIndex {
-    exact: HashMap<Box<str>, Vec<MatchId>>,
+    exact: HashMap<Arc<str>, Vec<MatchId>>,
     regexes: Vec<(usize, Arc<Regex>, MatchId)>,
     /// The first is the root: prefix `/`.
     nodes: Vec<Node>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Node {
     /// The root is its own parent.
     parent: u32,
-    children: HashMap<Box<str>, u32>,
+    children: HashMap<Arc<str>, u32>,
     matches: Vec<MatchId>,
 }
 
@@ -46,13 +50,39 @@ impl Default for PathIndex {
 }
 
 impl PathIndex {
-    pub(crate) fn insert(&mut self, rule: &PathRule, id: MatchId) {
+    /// Puts a match in. Of two of one path the one that is less by `order` wins.
+    pub(crate) fn insert(
+        &mut self,
+        rule: &PathRule,
+        id: MatchId,
+        order: impl Fn(MatchId, MatchId) -> Ordering,
+    ) {
         match rule {
-            PathRule::Exact(path) => self.exact.entry(path.clone()).or_default().push(id),
-            PathRule::Regex(pattern, regex) => self.regexes.push((pattern.len(), Arc::clone(regex), id)),
+            PathRule::Exact(path) => put(self.exact.entry(Arc::clone(path)).or_default(), id, order),
+            PathRule::Regex(pattern, regex) => {
+                let known = |(len, _, known): &(usize, Arc<Regex>, MatchId)| {
+                    pattern.len().cmp(len).then_with(|| order(*known, id)).is_lt()
+                };
+                let at = self.regexes.partition_point(known);
+                self.regexes.insert(at, (pattern.len(), Arc::clone(regex), id));
+            }
             PathRule::Prefix(prefix) => {
                 let node = self.node(prefix);
-                self.nodes[node as usize].matches.push(id);
+                put(&mut self.nodes[node as usize].matches, id, order);
+            }
+        }
+    }
+
+    /// Takes out a match that was put in with this rule.
+    pub(crate) fn remove(&mut self, rule: &PathRule, id: MatchId) {
+        match rule {
+            PathRule::Exact(path) => {
+                self.exact.get_mut(path).into_iter().for_each(|ids| ids.retain(|known| *known != id));
+            }
+            PathRule::Regex(..) => self.regexes.retain(|(_, _, known)| *known != id),
+            PathRule::Prefix(prefix) => {
+                let node = self.node(prefix);
+                self.nodes[node as usize].matches.retain(|known| *known != id);
             }
         }
     }
@@ -61,26 +91,16 @@ impl PathIndex {
     fn node(&mut self, prefix: &str) -> u32 {
         let mut at = 0;
         for element in elements(prefix) {
-            let next = self.nodes.len() as u32;
-            let found = *self.nodes[at as usize].children.entry(element.into()).or_insert(next);
-            if found == next {
-                self.nodes.push(Node { parent: at, ..Node::default() });
+            if let Some(found) = self.nodes[at as usize].children.get(element) {
+                at = *found;
+                continue;
             }
-            at = found;
+            let next = self.nodes.len() as u32;
+            self.nodes[at as usize].children.insert(element.into(), next);
+            self.nodes.push(Node { parent: at, ..Node::default() });
+            at = next;
         }
         at
-    }
-
-    /// Orders matches that share a path; call once, after the last insert.
-    pub(crate) fn sort(&mut self, mut order: impl FnMut(MatchId, MatchId) -> Ordering) {
-        for matches in self.exact.values_mut() {
-            matches.sort_by(|a, b| order(*a, *b));
-        }
-        for node in &mut self.nodes {
-            node.matches.sort_by(|a, b| order(*a, *b));
-            node.matches.shrink_to_fit();
-        }
-        self.regexes.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| order(a.2, b.2)));
     }
 
     /// The first match for `path` of which `holds` is true.
@@ -126,6 +146,14 @@ impl PathIndex {
         let regexes = self.regexes.iter().map(|(_, _, id)| *id);
         exact.chain(regexes).chain(self.nodes.iter().flat_map(|node| node.matches.iter().copied()))
     }
+}
+
+/// Puts an id where `order` wants it.
+fn put(ids: &mut Vec<MatchId>, id: MatchId, order: impl Fn(MatchId, MatchId) -> Ordering) {
+    let at = ids.partition_point(|known| order(*known, id).is_lt());
+    // Most paths have one match: room for more is kept by those who need it.
+    ids.reserve_exact(usize::from(ids.is_empty()));
+    ids.insert(at, id);
 }
 
 /// `/a/b` has the elements `a` and `b`; the root has none.
@@ -175,10 +203,9 @@ mod tests {
         let mut index = PathIndex::default();
         let prefixes = ["", "/a", "/a/b", "/ab"];
         for (id, prefix) in prefixes.iter().enumerate() {
-            index.insert(&PathRule::Prefix((*prefix).into()), id as u32);
+            index.insert(&PathRule::Prefix((*prefix).into()), id as u32, |a, b| a.cmp(&b));
         }
-        index.insert(&PathRule::Exact("/a/b".into()), 4);
-        index.sort(|a, b| a.cmp(&b));
+        index.insert(&PathRule::Exact("/a/b".into()), 4, |a, b| a.cmp(&b));
         let found = |path| index.find(path, |_| true);
         assert_eq!(found("/"), Some(0));
         assert_eq!(found("/a"), Some(1));

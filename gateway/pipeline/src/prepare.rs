@@ -10,7 +10,7 @@ use std::sync::Arc;
 use analytics_record::NameId;
 use gateway_quota::LimitId;
 use gateway_snapshot::{
-    BackendProtocol, BackendTls, Endpoint, Finding, Key, Settings, Snapshot, lint, regex_of,
+    BackendProtocol, BackendTls, Endpoint, Finding, Key, Settings, Snapshot, lint, lint_but_callers, regex_of,
 };
 use hashbrown::HashMap;
 use regex::Regex;
@@ -25,8 +25,11 @@ pub struct Prepared {
     settings: Settings,
     backends: Vec<Backend>,
     pub(crate) routing: Routing,
-    pub(crate) callers: Callers,
-    pub(crate) policies: Policies,
+    /// Callers and policies together number the groups, and go together from one preparation to the next.
+    pub(crate) callers: Arc<Callers>,
+    pub(crate) policies: Arc<Policies>,
+    /// Hash of what they were made of.
+    callers_hash: u64,
 }
 
 /// Where requests can go. The shell keeps its connections in the order of [`Prepared::backends`].
@@ -66,21 +69,24 @@ impl Prepared {
         previous: Option<&Self>,
         intern: &mut dyn FnMut(&str) -> NameId,
     ) -> Result<Self, Vec<Finding>> {
-        let findings = lint(snapshot);
+        let callers_hash = snapshot.callers_hash();
+        let same = previous.filter(|old| old.callers_hash == callers_hash);
+        let findings = if same.is_some() { lint_but_callers(snapshot) } else { lint(snapshot) };
         if !findings.is_empty() {
             return Err(findings);
         }
         let mut context = Context { snapshot, intern, patterns: Patterns::default(), findings };
-        let mut groups = Groups::default();
         let backends = backends(&mut context);
-        let callers = Callers::new(&mut context, &mut groups, previous.map(|old| &old.callers));
-        let policies = Policies::new(&mut context, &mut groups, previous.map(|old| &old.policies));
+        let (callers, policies) = match same {
+            Some(same) => (Arc::clone(&same.callers), Arc::clone(&same.policies)),
+            None => callers(&mut context, previous),
+        };
         let routing = Routing::new(&mut context, previous.map(|old| &old.routing));
         if !context.findings.is_empty() {
             return Err(context.findings);
         }
         let (version, settings) = (snapshot.version.clone(), snapshot.settings.clone());
-        Ok(Self { version, settings, backends, routing, callers, policies })
+        Ok(Self { version, settings, backends, routing, callers, policies, callers_hash })
     }
 
     /// Version of the snapshot.
@@ -164,6 +170,13 @@ impl<'a> References<'a> {
             products: positions(snapshot.products.keys()),
         }
     }
+}
+
+fn callers(context: &mut Context<'_>, previous: Option<&Prepared>) -> (Arc<Callers>, Arc<Policies>) {
+    let mut groups = Groups::default();
+    let callers = Callers::new(context, &mut groups, previous.map(|old| &*old.callers));
+    let policies = Policies::new(context, &mut groups, previous.map(|old| &*old.policies));
+    (Arc::new(callers), Arc::new(policies))
 }
 
 fn backends(context: &mut Context<'_>) -> Vec<Backend> {

@@ -6,7 +6,9 @@
 //! of rules. A hostname whose routes do not take the request leaves it to the next less specific one.
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
 use std::cmp::{Ordering, Reverse};
+use std::ops::Range;
 use std::sync::Arc;
 
 use analytics_record::NameId;
@@ -21,31 +23,37 @@ use crate::paths::{MatchId, PathIndex, PathRule};
 use crate::prepare::{Context, References};
 use crate::rule::Rule;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Routing {
     ports: HashMap<(u16, bool), HostIndex<u32>>,
     pub(crate) listeners: Vec<Listener>,
-    /// Those of one route stand together. Shared with the preparations before and after this one.
+    /// Those of one route stand together, in the order of its rules.
     pub(crate) matches: Vec<Arc<Candidate>>,
-    /// Routes with a match, by key.
-    kept: Vec<Kept>,
-    /// Of the settings and keys that rules were made with.
-    references: u64,
+    /// Of them, those whose route is no more.
+    stale: usize,
+    /// In the order of their keys.
+    routes: Vec<Arc<Placed>>,
+    /// Hashes of the settings and keys that rules were made with, and of the listeners.
+    basis: [u64; 2],
 }
 
-/// What a route of the next snapshot may find here.
-struct Kept {
+/// Where a route is to be found.
+struct Placed {
+    head: Arc<RouteHead>,
     /// Of the route as it is written.
     hash: u64,
-    matches: std::ops::Range<MatchId>,
+    matches: Range<MatchId>,
+    /// Listeners, each with a hostname; none: any.
+    at: Box<[(u32, Option<Box<str>>)]>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Listener {
-    pub(crate) key: Box<str>,
-    pub(crate) hostname: Option<Box<str>>,
+    pub(crate) key: Arc<str>,
+    pub(crate) hostname: Option<Arc<str>>,
     pub(crate) gateway: NameId,
     pub(crate) name: NameId,
-    pub(crate) hosts: HostIndex<PathIndex>,
+    pub(crate) hosts: HostIndex<Arc<PathIndex>>,
 }
 
 /// What the rules of a route have in common.
@@ -74,78 +82,101 @@ struct Order {
 }
 
 impl Routing {
-    /// Routes that have not changed since `previous` are taken from it.
+    /// Made of `previous` where that can be: then only routes that differ cost more than a look.
     pub(crate) fn new(context: &mut Context<'_>, previous: Option<&Self>) -> Self {
         let snapshot = context.snapshot;
-        let mut routing = Self { references: snapshot.references_hash(), ..Self::default() };
-        routing.add_listeners(context);
-        let previous = previous.filter(|previous| previous.references == routing.references);
-        let mut before = previous.into_iter().flat_map(Self::kept).peekable();
-        let references = References::new(snapshot);
-        let listeners = positions(snapshot.listeners.keys());
+        let basis = [snapshot.references_hash(), snapshot.listeners.hash()];
+        let mut routing = previous
+            .filter(|previous| previous.leads_to(basis))
+            .cloned()
+            .unwrap_or_else(|| Self::of_listeners(context, basis));
+        let mut before = std::mem::take(&mut routing.routes).into_iter().peekable();
+        let references = LazyCell::new(|| References::new(snapshot));
+        let listeners = LazyCell::new(|| positions(snapshot.listeners.keys()));
         for (key, route) in snapshot.routes.iter_shared() {
-            let first = routing.matches.len() as u32;
-            while before.next_if(|(known, _, _)| **known < **key).is_some() {}
-            match before.next_if(|(known, hash, _)| **known == **key && *hash == route.hash()) {
-                Some((_, _, matches)) => routing.matches.extend_from_slice(matches),
-                None => routing.add_route(context, &references, key, route),
+            while let Some(gone) = before.next_if(|known| *known.head.key < **key) {
+                routing.take_out(&gone);
             }
-            let ids = first..routing.matches.len() as u32;
-            for attachment in &route.attachments {
-                // `lint` has checked that the listener exists.
-                routing.attach(listeners[attachment.listener.as_str()], &attachment.hostnames, ids.clone());
+            let known = before.next_if(|known| *known.head.key == **key);
+            if let Some(same) = known.as_ref().filter(|known| known.hash == route.hash()) {
+                routing.routes.push(Arc::clone(same));
+                continue;
             }
-            if !ids.is_empty() {
-                routing.kept.push(Kept { hash: route.hash(), matches: ids });
+            if let Some(other) = known {
+                routing.take_out(&other);
             }
+            let placed = Placed {
+                head: Arc::new(RouteHead {
+                    key: key.as_str().into(),
+                    title: route.name.as_str().into(),
+                    name: context.name(&route.name),
+                    created: route.created,
+                }),
+                hash: route.hash(),
+                matches: routing.matches.len() as MatchId..0,
+                at: places(route, &listeners),
+            };
+            routing.add_route(context, &references, placed, route);
         }
-        routing.sort();
+        before.for_each(|gone| routing.take_out(&gone));
         routing
     }
 
-    /// Key, hash and matches of each route.
-    fn kept(&self) -> impl Iterator<Item = (&str, u64, &[Arc<Candidate>])> {
-        self.kept.iter().map(|kept| {
-            let matches = &self.matches[kept.matches.start as usize..kept.matches.end as usize];
-            (&*matches[0].rule.route.key, kept.hash, matches)
-        })
+    /// Whether the next one can be made of this: the same is referred to, and most of it is in use.
+    fn leads_to(&self, basis: [u64; 2]) -> bool {
+        self.basis == basis && self.stale <= self.matches.len() / 2
     }
 
-    fn add_listeners(&mut self, context: &mut Context<'_>) {
+    fn of_listeners(context: &mut Context<'_>, basis: [u64; 2]) -> Self {
+        let mut routing = Self { basis, ..Self::default() };
         for (key, found) in &context.snapshot.listeners {
-            let index = self.listeners.len() as u32;
+            let index = routing.listeners.len() as u32;
             let port = (found.port, found.protocol == ListenerProtocol::Https);
             // Of two listeners for one host the first by name serves; the compiler reports the conflict.
-            self.ports.entry(port).or_default().entry(found.hostname.as_deref(), || index);
-            self.listeners.push(Listener {
+            routing.ports.entry(port).or_default().entry(found.hostname.as_deref(), || index);
+            routing.listeners.push(Listener {
                 key: key.as_str().into(),
-                hostname: found.hostname.as_deref().map(Box::from),
+                hostname: found.hostname.as_deref().map(Arc::from),
                 gateway: context.name(&found.gateway),
                 name: context.name(&found.name),
                 hosts: HostIndex::default(),
             });
         }
+        routing
     }
 
     fn add_route(
         &mut self,
         context: &mut Context<'_>,
         references: &References<'_>,
-        key: &str,
+        mut placed: Placed,
         route: &gateway_snapshot::Route,
     ) {
-        let head = Arc::new(RouteHead {
-            key: key.into(),
-            title: route.name.as_str().into(),
-            name: context.name(&route.name),
-            created: route.created,
-        });
         for position in 0..route.rules.len() {
-            let added = Rule::new(context, references, (&head, route), position)
+            let added = Rule::new(context, references, (&placed.head, route), position)
                 .and_then(|rule| self.add_rule(context, &Arc::new(rule), &route.rules[position]));
             if let Err(problem) = added {
-                context.fault(format!("route {key} rule {position}"), problem);
+                context.fault(format!("route {} rule {position}", placed.head.key), problem);
             }
+        }
+        placed.matches.end = self.matches.len() as MatchId;
+        self.visit(&placed, |paths, matches, id| {
+            paths.insert(&matches[id as usize].path, id, |a, b| precedence(matches, a, b));
+        });
+        self.routes.push(Arc::new(placed));
+    }
+
+    fn take_out(&mut self, placed: &Placed) {
+        self.visit(placed, |paths, matches, id| paths.remove(&matches[id as usize].path, id));
+        self.stale += placed.matches.len();
+    }
+
+    /// The index of each hostname of a route, with each of its matches.
+    fn visit(&mut self, placed: &Placed, mut change: impl FnMut(&mut PathIndex, &[Arc<Candidate>], MatchId)) {
+        for (listener, hostname) in &placed.at {
+            let paths = self.listeners[*listener as usize].hosts.entry(hostname.as_deref(), Arc::default);
+            let paths = Arc::make_mut(paths);
+            placed.matches.clone().for_each(|id| change(paths, &self.matches, id));
         }
     }
 
@@ -171,26 +202,6 @@ impl Routing {
             }));
         }
         Ok(())
-    }
-
-    fn attach(&mut self, listener: u32, hostnames: &[String], ids: std::ops::Range<MatchId>) {
-        let hosts = &mut self.listeners[listener as usize].hosts;
-        let names = hostnames.iter().map(|name| Some(name.as_str()));
-        let any = hostnames.is_empty().then_some(None);
-        for hostname in names.chain(any) {
-            let paths = hosts.entry(hostname, PathIndex::default);
-            for id in ids.clone() {
-                paths.insert(&self.matches[id as usize].path, id);
-            }
-        }
-    }
-
-    fn sort(&mut self) {
-        for listener in &mut self.listeners {
-            for paths in listener.hosts.values_mut() {
-                paths.sort(|a, b| precedence(&self.matches, a, b));
-            }
-        }
     }
 
     /// The listener for a host on a port: exact name, longest wildcard, any.
@@ -247,6 +258,17 @@ impl Candidate {
             None
         }
     }
+}
+
+/// The listeners and hostnames of a route. `lint` has checked that the listeners exist.
+fn places(route: &gateway_snapshot::Route, listeners: &HashMap<&str, u32>) -> Box<[(u32, Option<Box<str>>)]> {
+    let places = route.attachments.iter().flat_map(|attachment| {
+        let listener = listeners[attachment.listener.as_str()];
+        let any = attachment.hostnames.is_empty().then_some(None);
+        let names = attachment.hostnames.iter().map(|name| Some(name.as_str().into()));
+        names.chain(any).map(move |hostname| (listener, hostname))
+    });
+    places.collect()
 }
 
 /// Order of two matches of one path: the winner is less.

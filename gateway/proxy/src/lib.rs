@@ -12,6 +12,7 @@ mod fast;
 pub mod fuzz;
 mod handler;
 mod in_flight;
+mod keep;
 mod lease;
 mod listen;
 mod options;

@@ -41,6 +41,8 @@ pub struct Options {
     pub spool_ring_bytes: usize,
     /// How long to wait for another process to let go of the spool, such as one that drains after its parent was killed.
     pub spool_wait: Duration,
+    /// Gives memory that is free back to the system; called after a change is served, at most once in a second.
+    pub give_back: fn(),
     /// Worker threads, for sizing what is kept per thread.
     pub threads: usize,
 }
@@ -84,6 +86,7 @@ impl Options {
             spool_bytes: 4 << 30,
             spool_ring_bytes: 16 << 20,
             spool_wait: Duration::from_secs(30),
+            give_back: || {},
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         }
     }

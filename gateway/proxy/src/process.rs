@@ -9,7 +9,7 @@ use gateway_spool::{OpenError, Sealer, Spool};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
@@ -18,6 +18,7 @@ use crate::clock::{Clock, wall_us};
 use crate::config::Config;
 use crate::handler::Gateway;
 use crate::in_flight::InFlight;
+use crate::keep::{Newest, keep};
 use crate::lease::Leases;
 use crate::listen::{Open, Ports, Server, provider};
 use crate::options::{Options, Snapshots};
@@ -74,6 +75,7 @@ pub struct Process {
     kill: CancellationToken,
     tracker: TaskTracker,
     reload: Part,
+    keeper: Part,
     leases: Part,
     shipper: Part,
     announcer: Part,
@@ -83,16 +85,16 @@ pub struct Process {
     endpoint: Part,
 }
 
-/// A task and the way to end it.
+/// A task and the way to end it, which is also taken when nobody holds it any more.
 struct Part {
     task: JoinHandle<()>,
-    stop: CancellationToken,
+    stop: DropGuard,
 }
 
 impl Part {
     fn spawn<F: Future<Output = ()> + Send + 'static>(work: impl FnOnce(CancellationToken) -> F) -> Self {
         let stop = CancellationToken::new();
-        Self { task: tokio::spawn(work(stop.clone())), stop }
+        Self { task: tokio::spawn(work(stop.clone())), stop: stop.drop_guard() }
     }
 
     /// The same on a thread of its own. What is asked for in memory there comes back to it, and serves it the next time:
@@ -102,11 +104,11 @@ impl Part {
     ) -> Self {
         let stop = CancellationToken::new();
         let (work, runtime) = (work(stop.clone()), Handle::current());
-        Self { task: tokio::task::spawn_blocking(move || runtime.block_on(work)), stop }
+        Self { task: tokio::task::spawn_blocking(move || runtime.block_on(work)), stop: stop.drop_guard() }
     }
 
     async fn end(self) {
-        self.stop.cancel();
+        drop(self.stop);
         let _ = self.task.await;
     }
 }
@@ -124,21 +126,12 @@ impl Process {
         provider();
         let state = StateDir::open(&options.state_dir)?;
         let (spool, sealer) = take_spool(&options).await?;
-        let clock = Clock::new(spool.clone());
-        let leases = Arc::new(Leases::new(&spool, clock.clone(), options.analytics.is_some()));
         let (otlp, endpoint) = watch::channel(None);
-        let parts = Parts {
-            spool: spool.clone(),
-            clock,
-            leases: Arc::clone(&leases),
-            in_flight: Arc::default(),
-            room: Room::new(options.upstream_connections),
-            spans: Spans::start(endpoint),
-            access_log: AccessLog::start().map_err(Error::Thread)?,
-        };
-        let shared = Arc::new(Shared::new(empty_config(), parts));
+        let shared = Arc::new(shared(&options, &spool, endpoint)?);
+        let leases = Arc::clone(&shared.leases);
         let (stop_sealing, stop_admin) = (CancellationToken::new(), CancellationToken::new());
-        let seal_age = Arc::<SealAge>::default();
+        let (seal_age, board, newest) =
+            (Arc::<SealAge>::default(), Arc::<Board>::default(), Arc::<Newest>::default());
         let sealing = seal(sealer, Arc::clone(&seal_age), stop_sealing.clone()).map_err(Error::Thread)?;
         let service = options.analytics.as_ref().map(Service::new).transpose()?;
         let (down, shutdown) = watch::channel(false);
@@ -149,7 +142,6 @@ impl Process {
             tracker: TaskTracker::new(),
             open: Arc::<Open>::default(),
         });
-        let board = Arc::<Board>::default();
         let admin = Arc::new(Admin {
             shared: Arc::clone(&shared),
             board: Arc::clone(&board),
@@ -164,13 +156,13 @@ impl Process {
             shared: Arc::clone(&shared),
             ports: Ports::new(server, options.address, options.reuse_port, options.forwarded),
             port_map: options.port_map,
-            state,
+            newest: Arc::clone(&newest),
             board,
             otlp,
             served: None,
             unbound: Vec::new(),
         };
-        reload.start_from_last_good();
+        state.last_good().into_iter().for_each(|snapshot| reload.start_from(snapshot));
         let source = source(options.snapshots, &shared.in_flight);
         Ok(Self {
             shared: Arc::clone(&shared),
@@ -181,13 +173,14 @@ impl Process {
             kill,
             tracker,
             reload: Part::spawn_alone(|stop| reload.run(source, stop)),
+            keeper: Part::spawn_alone(|stop| keep(newest, state, options.give_back, stop)),
             leases: lease_part(leases, service.clone(), Arc::clone(&shared.in_flight)),
             announcer: announcer_part(Arc::clone(&admin), service.clone()),
             sweeper: sweeper_part(Arc::clone(&shared)),
             shipper: shipper_part(spool, service, seal_age, options.handover),
             sealing,
             stop_sealing,
-            endpoint: Part { task: admin_task, stop: stop_admin },
+            endpoint: Part { task: admin_task, stop: stop_admin.drop_guard() },
         })
     }
 
@@ -209,6 +202,7 @@ impl Process {
         self.shared.drain();
         tokio::time::sleep(self.drain_delay).await;
         self.reload.end().await;
+        self.keeper.end().await;
         let _ = self.down.send(true);
         self.tracker.close();
         let patience = Duration::from_millis(self.shared.config.load().settings.drain_timeout_ms);
@@ -260,6 +254,24 @@ fn open_spool(options: &Options) -> Result<(Spool, Sealer), OpenError> {
         tracing::warn!(note, "found in the spool");
     }
     Ok((spool, sealer))
+}
+
+fn shared(
+    options: &Options,
+    spool: &Spool,
+    endpoint: watch::Receiver<Option<String>>,
+) -> Result<Shared, Error> {
+    let clock = Clock::new(spool.clone());
+    let parts = Parts {
+        spool: spool.clone(),
+        clock: clock.clone(),
+        leases: Arc::new(Leases::new(spool, clock, options.analytics.is_some())),
+        in_flight: Arc::default(),
+        room: Room::new(options.upstream_connections),
+        spans: Spans::start(endpoint),
+        access_log: AccessLog::start().map_err(Error::Thread)?,
+    };
+    Ok(Shared::new(empty_config(), parts))
 }
 
 fn source(snapshots: Snapshots, in_flight: &Arc<InFlight>) -> Box<dyn Source> {

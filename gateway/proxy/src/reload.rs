@@ -1,38 +1,36 @@
-//! From candidates to what is served: read, check, prepare, swap, bind, answer, keep.
+//! From candidates to what is served: read, check, prepare, swap, bind, answer.
 //!
 //! In: a source of snapshots, and the last good one on disk. Out: one atomic change for each good candidate; a
 //! bad one changes nothing and is answered with its reasons. Ports that could not be bound are tried again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway_quota::LimitId;
 use gateway_snapshot::Snapshot;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
 use crate::handler::Gateway;
+use crate::keep::Newest;
 use crate::listen::{BindError, Ports};
 use crate::shared::Shared;
-use crate::source::{Answer, Candidate, Source, StateDir};
+use crate::source::{Answer, Candidate, Source};
 use crate::status::{Board, ListenerStatus, Refused};
 use crate::upstream::Interner;
 
 /// Between two attempts to bind what could not be bound.
 const BIND_AGAIN: Duration = Duration::from_secs(2);
 
-/// Between two snapshots that are kept for the next start: whoever gives them has the newest.
-const BETWEEN_KEPT: Duration = Duration::from_secs(1);
-
 /// Makes snapshots serve.
 pub(crate) struct Reload {
     pub(crate) shared: Arc<Shared>,
     pub(crate) ports: Ports<Gateway>,
     pub(crate) port_map: BTreeMap<u16, u16>,
-    pub(crate) state: StateDir,
+    /// Takes what is served, for the next start.
+    pub(crate) newest: Arc<Newest>,
     pub(crate) board: Arc<Board>,
     pub(crate) otlp: watch::Sender<Option<String>>,
     /// Listeners and certificates of what is served, for binding again.
@@ -42,10 +40,9 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// Serves the last good snapshot, if there is one.
-    pub(crate) fn start_from_last_good(&mut self) {
-        let Some(bytes) = self.state.last_good() else { return };
-        let (answer, _) = self.candidate(Candidate::Json(bytes));
+    /// Serves the last good snapshot.
+    pub(crate) fn start_from(&mut self, last_good: Vec<u8>) {
+        let answer = self.candidate(Candidate::Json(last_good));
         if answer.accepted {
             tracing::info!(version = answer.version, "serving the last good snapshot");
         } else {
@@ -55,24 +52,14 @@ impl Reload {
 
     /// Serves what `source` gives until `stop`; then accepts no more connections.
     pub(crate) async fn run(mut self, mut source: impl Source, stop: CancellationToken) {
-        let mut unkept: Option<Arc<Snapshot>> = None;
-        let mut keep_at = Instant::now();
         loop {
             let unbound = !self.unbound.is_empty();
             tokio::select! {
-                () = stop.cancelled() => {
-                    self.ports.stop();
-                    return unkept.iter().for_each(|snapshot| self.keep(snapshot));
-                }
+                () = stop.cancelled() => return self.ports.stop(),
                 candidate = source.next() => {
                     // Work for the processor, in proportion to the snapshot: not on a thread that serves.
-                    let (answer, served) = tokio::task::block_in_place(|| self.candidate(candidate));
+                    let answer = tokio::task::block_in_place(|| self.candidate(candidate));
                     source.answer(&answer).await;
-                    unkept = served.or(unkept);
-                }
-                () = tokio::time::sleep_until(keep_at), if unkept.is_some() => {
-                    tokio::task::block_in_place(|| unkept.take().iter().for_each(|snapshot| self.keep(snapshot)));
-                    keep_at = Instant::now() + BETWEEN_KEPT;
                 }
                 () = tokio::time::sleep(BIND_AGAIN), if unbound => {
                     if let Some(answer) = self.bind_again() {
@@ -83,11 +70,12 @@ impl Reload {
         }
     }
 
-    /// Serves a candidate, if it is sound; also gives what is served then.
-    fn candidate(&mut self, candidate: Candidate) -> (Answer, Option<Arc<Snapshot>>) {
+    /// Serves a candidate, if it is sound.
+    fn candidate(&mut self, candidate: Candidate) -> Answer {
+        let begun = Instant::now();
         let snapshot = match config::read(candidate) {
             Ok(snapshot) => snapshot,
-            Err((version, errors)) => return (self.refuse(version, errors), None),
+            Err((version, errors)) => return self.refuse(version, errors),
         };
         let previous = self.shared.config.load_full();
         let spool = self.shared.spool.clone();
@@ -95,7 +83,7 @@ impl Reload {
         let prepared = Config::prepare(&snapshot, Some(&previous), &self.port_map, &intern);
         let (config, ports) = match prepared {
             Ok(ready) => ready,
-            Err(errors) => return (self.refuse(snapshot.version.clone(), errors), None),
+            Err(errors) => return self.refuse(snapshot.version.clone(), errors),
         };
         let limits: HashSet<LimitId> = config.prepared.limits().cloned().collect();
         let version = config.version.clone();
@@ -113,9 +101,10 @@ impl Reload {
             ..Snapshot::default()
         });
         self.post();
-        tracing::info!(version, unbound = self.unbound.len(), "serving a snapshot");
+        tracing::info!(version, unbound = self.unbound.len(), took = ?begun.elapsed(), "serving a snapshot");
         let unbound = self.unbound.iter().map(ToString::to_string).collect();
-        (Answer::now(&version, true, unbound), Some(snapshot))
+        self.newest.put(snapshot);
+        Answer::now(&version, true, unbound)
     }
 
     fn refuse(&self, version: String, errors: Vec<String>) -> Answer {
@@ -154,12 +143,5 @@ impl Reload {
             posted.listeners = listeners;
             posted.refused = None;
         });
-    }
-
-    fn keep(&self, snapshot: &Snapshot) {
-        let json = serde_json::to_vec(snapshot).expect("snapshots have string keys only");
-        if let Err(error) = self.state.keep(&json) {
-            tracing::error!(%error, "the snapshot is served but not kept for the next start");
-        }
     }
 }

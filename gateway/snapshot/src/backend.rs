@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Backend {
     /// Ready endpoints. Empty: 503.
+    #[serde(deserialize_with = "crate::tight")]
     pub endpoints: Vec<Endpoint>,
     /// What the endpoints speak.
     pub protocol: BackendProtocol,

@@ -10,8 +10,10 @@ use crate::Key;
 #[serde(deny_unknown_fields)]
 pub struct Consumer {
     /// For AuthPolicy.
+    #[serde(deserialize_with = "crate::tight")]
     pub groups: Vec<String>,
     /// Any of them proves the consumer.
+    #[serde(deserialize_with = "crate::tight")]
     pub credentials: Vec<Credential>,
     /// A disabled consumer is refused.
     pub disabled: bool,

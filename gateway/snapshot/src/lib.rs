@@ -20,7 +20,7 @@ mod pattern;
 mod policy;
 mod route;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use backend::{Backend, BackendProtocol, BackendTls, Endpoint};
 pub use catalog::{AlertChannel, AlertRule, Catalog, CatalogConsumer, CatalogLimit, Price};
@@ -28,9 +28,10 @@ pub use consumer::{Consumer, Credential, Plan, Product, Rate, Stage, Subscriptio
 pub use diff::Diff;
 pub use entries::{Entries, Iter, Shared};
 pub use filter::{Cors, DirectResponse, Filter, HeaderEdit, Mirror, PathRewrite, Redirect, Rewrite};
-pub use lint::{Finding, lint};
+pub use lint::{Finding, lint, lint_but_callers};
 pub use listener::{
     CallerCertificateMode, CallerCertificates, Certificate, Listener, ListenerProtocol, ListenerTls,
+    UNPRIVILEGED,
 };
 pub use pattern::{REGEX_SIZE_LIMIT, REGEX_TOTAL_LIMIT, regex_cost, regex_of};
 pub use policy::{ApiKeySource, AuthPolicy, Dimension, QuotaPolicy, RateLimitPolicy};
@@ -117,6 +118,20 @@ impl Snapshot {
         }
         hash.digest()
     }
+
+    /// Names consumers and all that is asked of them: policies, products, plans and subscriptions.
+    pub fn callers_hash(&self) -> u64 {
+        let kinds = [
+            self.consumers.hash(),
+            self.subscriptions.hash(),
+            self.plans.hash(),
+            self.products.hash(),
+            self.auth_policies.hash(),
+            self.rate_limit_policies.hash(),
+            self.quota_policies.hash(),
+        ];
+        xxhash_rust::xxh3::xxh3_64(kinds.map(u64::to_le_bytes).as_flattened())
+    }
 }
 
 /// Limits of a gateway process; each has a default and none is infinite.
@@ -175,4 +190,11 @@ impl Default for Settings {
             fast_path: true,
         }
     }
+}
+
+/// A list without room for more: most have one item, for which room for four would be made.
+fn tight<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let mut list = Vec::deserialize(deserializer)?;
+    list.shrink_to_fit();
+    Ok(list)
 }

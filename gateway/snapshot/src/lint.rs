@@ -2,6 +2,7 @@
 //! the gateway before swapping, so that a bug or a damaged file is refused by name instead of being served.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::time::Duration;
 
 use gateway_quota::rate::Rate;
@@ -25,6 +26,16 @@ impl std::fmt::Display for Finding {
 
 /// All broken invariants, in a stable order; empty when the snapshot can be served.
 pub fn lint(snapshot: &Snapshot) -> Vec<Finding> {
+    let mut findings = lint_but_callers(snapshot);
+    let mut report = Report { snapshot, findings: Vec::new() };
+    report.limits();
+    report.subscriptions();
+    findings.append(&mut report.findings);
+    findings
+}
+
+/// Those that do not lie in what [`Snapshot::callers_hash`] names alone: enough where that is known to be sound.
+pub fn lint_but_callers(snapshot: &Snapshot) -> Vec<Finding> {
     let mut report = Report { snapshot, findings: Vec::new() };
     if snapshot.format != FORMAT {
         report.add("snapshot", format!("format is {}, this gateway reads {FORMAT}", snapshot.format));
@@ -35,8 +46,6 @@ pub fn lint(snapshot: &Snapshot) -> Vec<Finding> {
     for (key, route) in &snapshot.routes {
         report.route(key, route);
     }
-    report.limits();
-    report.subscriptions();
     report.findings
 }
 
@@ -46,8 +55,9 @@ struct Report<'a> {
 }
 
 impl Report<'_> {
-    fn add(&mut self, object: &str, problem: impl Into<String>) {
-        self.findings.push(Finding { object: object.to_owned(), problem: problem.into() });
+    /// Names of objects are written when something is wrong with them, and only then.
+    fn add(&mut self, object: impl Display, problem: impl Into<String>) {
+        self.findings.push(Finding { object: object.to_string(), problem: problem.into() });
     }
 
     fn settings(&mut self) {
@@ -69,7 +79,7 @@ impl Report<'_> {
     fn certificates(&mut self) {
         for (key, certificate) in &self.snapshot.certificates {
             if certificate.chain.is_empty() || certificate.key.is_empty() {
-                self.add(&format!("certificate {key}"), "chain or key is missing");
+                self.add(format_args!("certificate {key}"), "chain or key is missing");
             }
         }
     }
@@ -111,43 +121,43 @@ impl Report<'_> {
     fn listeners(&mut self) {
         let mut ports = BTreeMap::new();
         for (key, listener) in &self.snapshot.listeners {
-            let object = format!("listener {key}");
+            let object = format_args!("listener {key}");
             if (listener.protocol == ListenerProtocol::Https) != listener.tls.is_some() {
-                self.add(&object, "protocol and tls do not agree");
+                self.add(object, "protocol and tls do not agree");
             }
             if let Some(tls) = listener.tls.as_ref().filter(|_| listener.port != 0)
                 && *ports.entry(listener.port).or_insert(&tls.callers) != &tls.callers
             {
-                self.add(&object, "other certificates of callers than its port's first listener");
+                self.add(object, "other certificates of callers than its port's first listener");
             }
             for certificate in listener.certificates() {
                 if !self.snapshot.certificates.contains_key(certificate) {
-                    self.add(&object, format!("certificate {certificate} is missing"));
+                    self.add(object, format!("certificate {certificate} is missing"));
                 }
             }
         }
     }
 
     fn route(&mut self, key: &str, route: &Route) {
-        let object = format!("route {key}");
+        let object = format_args!("route {key}");
         let kind = match route.kind {
-            RouteKind::Http => "httproute",
-            RouteKind::Grpc => "grpcroute",
+            RouteKind::Http => "httproute/",
+            RouteKind::Grpc => "grpcroute/",
         };
-        if !key.starts_with(&format!("{kind}/{}", route.name)) {
-            self.add(&object, "its key does not begin with its kind and name");
+        if !key.strip_prefix(kind).is_some_and(|rest| rest.starts_with(&route.name)) {
+            self.add(object, "its key does not begin with its kind and name");
         }
         for attachment in &route.attachments {
             if !self.snapshot.listeners.contains_key(&attachment.listener) {
-                self.add(&object, format!("listener {} is missing", attachment.listener));
+                self.add(object, format!("listener {} is missing", attachment.listener));
             }
         }
         for (index, rule) in route.rules.iter().enumerate() {
-            self.rule(&format!("{object} rule {index}"), rule);
+            self.rule(&format_args!("{object} rule {index}"), rule);
         }
     }
 
-    fn rule(&mut self, object: &str, rule: &Rule) {
+    fn rule(&mut self, object: &dyn Display, rule: &Rule) {
         if rule.matches.is_empty() {
             self.add(object, "no match");
         }
@@ -175,7 +185,7 @@ impl Report<'_> {
         }
     }
 
-    fn filters(&mut self, object: &str, filters: &[Filter]) {
+    fn filters(&mut self, object: &dyn Display, filters: &[Filter]) {
         for filter in filters {
             if let Filter::Mirror(mirror) = filter {
                 self.backend(object, &mirror.backend);
@@ -186,7 +196,7 @@ impl Report<'_> {
         }
     }
 
-    fn backend(&mut self, object: &str, backend: &BackendRef) {
+    fn backend(&mut self, object: &dyn Display, backend: &BackendRef) {
         if let BackendRef::To(key) = backend
             && !self.snapshot.backends.contains_key(key)
         {
@@ -196,12 +206,12 @@ impl Report<'_> {
 
     fn subscriptions(&mut self) {
         for (key, subscription) in &self.snapshot.subscriptions {
-            let object = format!("subscription {key}");
+            let object = format_args!("subscription {key}");
             if !self.snapshot.consumers.contains_key(&subscription.consumer) {
-                self.add(&object, format!("consumer {} is missing", subscription.consumer));
+                self.add(object, format!("consumer {} is missing", subscription.consumer));
             }
             if !self.snapshot.plans.contains_key(&subscription.plan) {
-                self.add(&object, format!("plan {} is missing", subscription.plan));
+                self.add(object, format!("plan {} is missing", subscription.plan));
             }
         }
     }

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Hostname, Key};
 
+/// Added to listener ports below 1024 where sockets are bound without a privilege.
+pub const UNPRIVILEGED: u16 = 64_512;
+
 /// One listener of a Gateway. Listeners that share a port are told apart by hostname.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -19,8 +19,10 @@ pub struct Route {
     pub created: i64,
     /// Listeners that accepted it, with the intersection of both sides' hostnames. An empty list of
     /// hostnames stands for every host.
+    #[serde(deserialize_with = "crate::tight")]
     pub attachments: Vec<Attachment>,
     /// In the order written: the first of equally specific matches wins.
+    #[serde(deserialize_with = "crate::tight")]
     pub rules: Vec<Rule>,
 }
 
@@ -31,6 +33,7 @@ pub struct Attachment {
     /// `namespace/gateway/listener`.
     pub listener: Key,
     /// Hostnames served there; empty: all.
+    #[serde(deserialize_with = "crate::tight")]
     pub hostnames: Vec<Hostname>,
 }
 
@@ -51,10 +54,13 @@ pub struct Rule {
     /// Name in the resource, if it has one.
     pub name: Option<String>,
     /// Any of them; never empty (the compiler writes the default `/` prefix out).
+    #[serde(deserialize_with = "crate::tight")]
     pub matches: Vec<Match>,
     /// In the order written.
+    #[serde(deserialize_with = "crate::tight")]
     pub filters: Vec<Filter>,
     /// Weighted choice; weight 0 is never chosen. All 0 or none: 500, as the specification says.
+    #[serde(deserialize_with = "crate::tight")]
     pub backends: Vec<BackendChoice>,
     /// Limits in time.
     pub timeouts: Timeouts,
@@ -140,7 +146,7 @@ pub struct BackendChoice {
     /// Share among the rule's backends.
     pub weight: u32,
     /// Applied after the rule's filters, to requests that go here.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tight")]
     pub filters: Vec<Filter>,
 }
 

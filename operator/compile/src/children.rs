@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::gateway_api::{Gateway, GatewayInfrastructure};
 use crds::gateway_fleet::{GatewayFleetSpec, ServiceType};
-use gateway_snapshot::Snapshot;
+use gateway_snapshot::{Snapshot, UNPRIVILEGED};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -22,8 +22,6 @@ use crate::world::World;
 const MAX_LABEL: usize = 63;
 /// Port of health, metrics and status in a Pod. No listener is there: sockets of ports below 1024 begin above it.
 pub const ADMIN_PORT: u16 = 64_512;
-/// Added to listener ports below 1024, which need a privilege.
-pub const UNPRIVILEGED: u16 = 64_512;
 /// External metric: requests in a second over the whole fleet that [`FLEET_LABEL`] names.
 pub const REQUESTS_PER_SECOND: &str = "turnpike_requests_per_second";
 /// External metric: requests that run, likewise.

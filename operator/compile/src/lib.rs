@@ -43,7 +43,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use children::{ADMIN_PORT, Child, FLEET_LABEL, REQUESTS_IN_FLIGHT, REQUESTS_PER_SECOND, UNPRIVILEGED};
+pub use children::{ADMIN_PORT, Child, FLEET_LABEL, REQUESTS_IN_FLIGHT, REQUESTS_PER_SECOND};
 pub use diagnostic::render;
 pub use fleets::Fleet;
 use gateway_snapshot::{Catalog, Snapshot};

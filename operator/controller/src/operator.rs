@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crds::gateway_fleet::Autoscaling;
 use crds::k8s_openapi::api::core::v1::Secret;
-use gateway_snapshot::{Catalog, lint};
+use gateway_snapshot::{Catalog, lint, lint_but_callers};
 use jiff::Timestamp;
 use kube::Client;
 use operator_compile::resources::ObjectName;
@@ -157,7 +157,10 @@ impl Operator {
         let (fleets, catalog) = tokio::task::block_in_place(compile);
         let compiled = begun.elapsed();
         publish(&self.publisher, &self.world, &fleets, &catalog);
-        tracing::debug!(?compiled, published = ?begun.elapsed(), "served");
+        for fleet in &fleets {
+            let version = &fleet.snapshot.version;
+            tracing::debug!(fleet = fleet.key, version, ?compiled, took = ?begun.elapsed(), "published");
+        }
     }
 
     /// Makes children and statuses what they are to be; how long to wait for news before the next round.
@@ -258,12 +261,13 @@ fn rfc3339(now: Timestamp) -> String {
 /// Gives gateways and analytics what they are to serve and to know.
 fn publish(publisher: &Publisher, world: &World, fleets: &[Fleet], catalog: &Catalog) {
     for fleet in fleets {
-        let same = publisher
-            .follow(&fleet.key)
-            .borrow()
-            .as_ref()
-            .is_some_and(|s| s.version == fleet.snapshot.version);
-        let findings = if same { Vec::new() } else { lint(&fleet.snapshot) };
+        let findings = match &*publisher.follow(&fleet.key).borrow() {
+            Some(before) if before.version == fleet.snapshot.version => Vec::new(),
+            Some(before) if before.callers_hash() == fleet.snapshot.callers_hash() => {
+                lint_but_callers(&fleet.snapshot)
+            }
+            _ => lint(&fleet.snapshot),
+        };
         if let Some(finding) = findings.first() {
             tracing::error!(fleet = fleet.key, %finding, "not published: this is a defect of the compiler");
             continue;

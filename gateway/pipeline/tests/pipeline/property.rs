@@ -129,10 +129,10 @@ proptest! {
     #[test]
     fn the_index_is_the_specification(
         snapshot in some_snapshot(),
-        // What was served before: some routes of it are the same, and something that rules refer to may not be.
-        mut before in some_snapshot(),
-        same in prop::collection::vec(any::<bool>(), 8),
-        another_backend in any::<bool>(),
+        // What was served before, one after the other: some routes are the same, and something that rules refer to may not be.
+        former in prop::collection::vec(
+            (some_snapshot(), prop::collection::vec(any::<bool>(), 8), prop::bool::weighted(0.2)), 0..4,
+        ),
         requests in prop::collection::vec(
             (select(vec!["a.b.c", "x.b.c", "b.c", "x.c", "y.c", "z"]), "(/[ab]{1,2}){0,4}/?", select(vec!["GET", "PUT"]),
              select(vec![None, Some("1"), Some("2")]), select(vec![None, Some("1"), Some("2")]), select(vec![None, Some("q=1"), Some("q=2")])),
@@ -140,14 +140,17 @@ proptest! {
         ),
     ) {
         let mut names = Names::default();
-        for ((key, route), _) in snapshot.routes.iter_shared().zip(same).filter(|(_, same)| *same) {
-            before.routes.insert(key.clone(), route.clone());
+        let mut before: Option<std::sync::Arc<gateway_pipeline::Prepared>> = None;
+        for (mut former, same, another_backend) in former {
+            for ((key, route), _) in snapshot.routes.iter_shared().zip(same).filter(|(_, same)| *same) {
+                former.routes.insert(key.clone(), route.clone());
+            }
+            if another_backend {
+                backend(&mut former, "shop/another:80");
+            }
+            before = Some(prepare_after(&former, before.as_deref(), &mut names));
         }
-        if another_backend {
-            backend(&mut before, "shop/another:80");
-        }
-        let before = prepare_after(&before, None, &mut names);
-        let prepared = prepare_after(&snapshot, Some(&before), &mut names);
+        let prepared = prepare_after(&snapshot, before.as_deref(), &mut names);
         for (host, path, method, a, b, query) in requests {
             let path = if path.is_empty() { "/".to_owned() } else { path };
             let target = query.map_or(path.clone(), |query| format!("{path}?{query}"));

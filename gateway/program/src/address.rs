@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// An IP address to bind. `::` stands for every address of both families, also where there is no IPv6.
-pub(crate) fn bind(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
+pub fn bind(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
     text.parse().map(|address| every(address, has_ipv6))
 }
 
 /// The same with a port.
-pub(crate) fn listen(text: &str) -> Result<SocketAddr, std::net::AddrParseError> {
+pub fn listen(text: &str) -> Result<SocketAddr, std::net::AddrParseError> {
     text.parse().map(|address: SocketAddr| SocketAddr::new(every(address.ip(), has_ipv6), address.port()))
 }
 
