@@ -68,7 +68,7 @@ deny: ## licences, advisories and sources of dependencies
 fuzz: ## fuzz every parser of outside bytes for a while: make fuzz SECONDS=60
 	./tests/fuzz.sh $(or $(SECONDS),60)
 
-bench: ## Turnpike beside nginx, HAProxy and Envoy, and what a request and size cost, into docs/benchmarks.md (as root, alone on the machine); QUICK=1 for short rounds
+bench: ## Turnpike beside nginx, HAProxy, Envoy and bare pingora, and what a request and size cost, into docs/benchmarks.md (as root, alone on the machine); QUICK=1 for short rounds
 	./tests/bench/peers.sh $(if $(QUICK),QUICK) >docs/benchmarks.md
 	cargo bench -p tests --bench cost >>docs/benchmarks.md
 

@@ -11,7 +11,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
 rounds=5 seconds=4
-if [ -n "${1:-}" ]; then rounds=3 seconds=1; fi
+if [ -n "${1:-}" ]; then rounds=2 seconds=1; fi
 say() { printf '%s\n' "$*" >&2; }
 fail() { printf '\033[31m%s\033[0m\n' "$*" >&2; exit 1; }
 
@@ -276,6 +276,6 @@ for path in bare key; do
         --state "$work/grind" --handover 0 --port "${port[TURNPIKE]}=${port[GRIND]}" --port "${port[TURNPIKE_TLS]}=0")")
 done
 row "user instructions for a request, 1 connection" "${ground[0]}" - - - "${ground[@]:1}" -
-printf '\nTurnpike makes no allocation of its own for a plain request: \`gateway/proxy/tests/allocations\` counts them.\n'
+printf '\nTurnpike makes no allocation of its own for a plain request: `gateway/proxy/tests/allocations` counts them.\n'
 echo
 echo "Resident memory afterwards, MiB: $after. Turnpike before any load: $idle."

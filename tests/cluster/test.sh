@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Everything that is shown on a real Kubernetes node, one after the other: the example with its usage, both families of
-# addresses, a fleet that changes under load, operators that are lost, everything that changes at once, a node that is
-# drained, an operator confined to a namespace, certificates and the CA inside that are replaced, spools on volumes, a
-# hostile namespace, a fleet for several Gateways, faults of all kinds, scaling by load, conformance. Where a machine cannot
-# run the node, says so and passes.
+# addresses, a fleet that changes under load, operators that are lost, a node that is drained, an
+# operator confined to a namespace, certificates and the CA inside that are replaced, spools on volumes, a hostile namespace,
+# a fleet for several Gateways, faults of all kinds, scaling by load, conformance. Where a machine cannot run the node, says
+# so and passes.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 for missing in $([ "$(id -u)" -eq 0 ] || echo root) $(for need in go kubectl; do command -v $need >/dev/null || echo "$need"; done); do
@@ -16,7 +16,6 @@ trap '"$here/down.sh"' EXIT
 "$here/families.sh"
 "$here/change.sh"
 "$here/operators.sh"
-"$here/storm.sh"
 "$here/nodes.sh"
 "$here/namespaces.sh"
 "$here/cert-manager.sh"
