@@ -231,6 +231,7 @@ impl Drop for Gateway {
 
 /// The gateway's process.
 fn serve(dir: &Path) {
+    gateway_program::small_pages();
     let mut options = Options::new(Snapshots::File(dir.join("snapshot.json")), dir.join("state"));
     options.give_back = gateway_program::give_back;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

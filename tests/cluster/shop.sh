@@ -45,7 +45,7 @@ none_failed() {
     sort "$@" | uniq -c >&2
     # Records arrive within seconds.
     sleep 5
-    api "/v1/usage?by=status,reason&from=$begun&consumer=shop%2Fcarol&format=csv" | grep -v '^200,' >&2 || true
+    api "/v1/usage?by=status,reason${begun:+&from=$begun}&consumer=shop%2Fcarol&format=csv" | grep -v '^200,' >&2 || true
     fail "$((sent - good)) of $sent requests failed"
 }
 # reported SINCE: whether the report has as many requests of carol as were sent.

@@ -8,6 +8,7 @@ use gateway_program::{address, announce, shutdown, token};
 
 /// Secrets come from the environment: a command line is visible to every user of the machine.
 const CLICKHOUSE_PASSWORD: &str = "TURNPIKE_CLICKHOUSE_PASSWORD";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct AnalyticsArgs {
     /// Address of the API and the console.

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use analytics_record::NameId;
-use gateway_snapshot::{ListenerProtocol, PathMatch};
+use gateway_snapshot::{ListenerProtocol, PathMatch, Shared};
 use hashbrown::HashMap;
 
 use crate::callers::positions;
@@ -43,9 +43,11 @@ struct Placed {
     /// Of the route as it is written.
     hash: u64,
     matches: Range<MatchId>,
-    /// Listeners, each with a hostname; none: any.
-    at: Box<[(u32, Option<Box<str>>)]>,
+    at: Places,
 }
+
+/// Listeners, each with a hostname; none: any.
+type Places = Box<[(u32, Option<Box<str>>)]>;
 
 #[derive(Clone)]
 pub(crate) struct Listener {
@@ -105,18 +107,7 @@ impl Routing {
             if let Some(other) = known {
                 routing.take_out(&other);
             }
-            let placed = Placed {
-                head: Arc::new(RouteHead {
-                    key: key.as_str().into(),
-                    title: route.name.as_str().into(),
-                    name: context.name(&route.name),
-                    created: route.created,
-                }),
-                hash: route.hash(),
-                matches: routing.matches.len() as MatchId..0,
-                at: places(route, &listeners),
-            };
-            routing.add_route(context, &references, placed, route);
+            routing.add_route(context, &references, places(route, &listeners), (key, route));
         }
         before.for_each(|gone| routing.take_out(&gone));
         routing
@@ -149,17 +140,25 @@ impl Routing {
         &mut self,
         context: &mut Context<'_>,
         references: &References<'_>,
-        mut placed: Placed,
-        route: &gateway_snapshot::Route,
+        at: Places,
+        (key, route): (&str, &Shared<gateway_snapshot::Route>),
     ) {
+        let head = Arc::new(RouteHead {
+            key: key.into(),
+            title: route.name.as_str().into(),
+            name: context.name(&route.name),
+            created: route.created,
+        });
+        let first = self.matches.len() as MatchId;
         for position in 0..route.rules.len() {
-            let added = Rule::new(context, references, (&placed.head, route), position)
+            let added = Rule::new(context, references, (&head, route), position)
                 .and_then(|rule| self.add_rule(context, &Arc::new(rule), &route.rules[position]));
             if let Err(problem) = added {
-                context.fault(format!("route {} rule {position}", placed.head.key), problem);
+                context.fault(format!("route {key} rule {position}"), problem);
             }
         }
-        placed.matches.end = self.matches.len() as MatchId;
+        let matches = first..self.matches.len() as MatchId;
+        let placed = Placed { head, hash: route.hash(), matches, at };
         self.visit(&placed, |paths, matches, id| {
             paths.insert(&matches[id as usize].path, id, |a, b| precedence(matches, a, b));
         });
@@ -261,7 +260,7 @@ impl Candidate {
 }
 
 /// The listeners and hostnames of a route. `lint` has checked that the listeners exist.
-fn places(route: &gateway_snapshot::Route, listeners: &HashMap<&str, u32>) -> Box<[(u32, Option<Box<str>>)]> {
+fn places(route: &gateway_snapshot::Route, listeners: &HashMap<&str, u32>) -> Places {
     let places = route.attachments.iter().flat_map(|attachment| {
         let listener = listeners[attachment.listener.as_str()];
         let any = attachment.hostnames.is_empty().then_some(None);

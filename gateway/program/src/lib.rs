@@ -9,5 +9,5 @@ mod memory;
 mod process;
 
 pub use gateway::{GatewayArgs, gateway, port_pair, token};
-pub use memory::give_back;
+pub use memory::{give_back, small_pages};
 pub use process::{CHILD_MARK, Ready, announce, begin, fail, run, shutdown};

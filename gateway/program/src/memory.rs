@@ -12,6 +12,6 @@ pub fn give_back() {
 
 /// No huge pages in this process and those that it starts: a part of one that is in use would hold all of it. Where the
 /// system has none there is nothing to do.
-pub(crate) fn small_pages() {
+pub fn small_pages() {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }

@@ -26,12 +26,10 @@ impl std::fmt::Display for Finding {
 
 /// All broken invariants, in a stable order; empty when the snapshot can be served.
 pub fn lint(snapshot: &Snapshot) -> Vec<Finding> {
-    let mut findings = lint_but_callers(snapshot);
-    let mut report = Report { snapshot, findings: Vec::new() };
+    let mut report = Report { snapshot, findings: lint_but_callers(snapshot) };
     report.limits();
     report.subscriptions();
-    findings.append(&mut report.findings);
-    findings
+    report.findings
 }
 
 /// Those that do not lie in what [`Snapshot::callers_hash`] names alone: enough where that is known to be sound.
