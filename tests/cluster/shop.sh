@@ -46,6 +46,12 @@ none_failed() {
     # Records arrive within seconds.
     sleep 5
     api "/v1/usage?by=status,reason${begun:+&from=$begun}&consumer=shop%2Fcarol&format=csv" | grep -v '^200,' >&2 || true
+    # When, at which process, after how long (µs) and why.
+    api "/v1/records?limit=500${begun:+&from=$begun}&consumer=shop%2Fcarol&status=503" >"$work/records" &&
+        python3 -c 'import json, sys
+for one in json.load(sys.stdin)["records"]:
+    if one["status"] != 200: print(*(one[key] for key in ("ts", "segment_gateway", "duration_us", "status", "reason")))' \
+            <"$work/records" >&2 || true
     fail "$((sent - good)) of $sent requests failed"
 }
 # reported SINCE: whether the report has as many requests of carol as were sent.

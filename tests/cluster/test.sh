@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that is shown on a real Kubernetes node, one after the other: the example with its usage, both families of
-# addresses, a fleet that changes under load, operators that are lost, a node that is drained, an
+# addresses, a fleet that changes under load, by itself and with everything else, operators that are lost, a node that is drained, an
 # operator confined to a namespace, certificates and the CA inside that are replaced, spools on volumes, a hostile namespace,
 # a fleet for several Gateways, faults of all kinds, scaling by load, conformance. Where a machine cannot run the node, says
 # so and passes.
@@ -15,6 +15,7 @@ trap '"$here/down.sh"' EXIT
 "$here/demo.sh"
 "$here/families.sh"
 "$here/change.sh"
+"$here/storm.sh" 4
 "$here/operators.sh"
 "$here/nodes.sh"
 "$here/namespaces.sh"

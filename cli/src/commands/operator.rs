@@ -58,5 +58,5 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             external_metrics: false,
         },
     };
-    Ok(operator_controller::run(options, shutdown(), announce).await?)
+    Ok(Box::pin(operator_controller::run(options, shutdown(), announce)).await?)
 }

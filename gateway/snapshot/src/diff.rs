@@ -126,4 +126,4 @@ impl Diff {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,27 +1,52 @@
-//! The entries of one kind: a map that is copied, compared and hashed in time that depends on what changed.
+//! The entries of one kind: a sorted map that is copied, compared and hashed in time that depends on what changed.
 //!
-//! Entries are shared between the snapshots that hold them, and whole maps too; writing copies what is shared. The hash of
-//! an entry and of a map is worked out once.
+//! A map is a list of chunks, each shared by all maps that hold the same entries there; writing copies one chunk and the
+//! list. The hash of an entry and of a chunk is worked out once. Maps that come from one another are told apart without
+//! looking into the chunks that they share.
 
-use std::collections::btree_map::{self, BTreeMap};
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::slice;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::Key;
+
+mod chunk;
+
+use chunk::{Chunk, Cursor, Pair, full};
 
 /// A value with its hash, shared. Dereferences to the value; a mutable reference copies a shared one.
 pub struct Shared<V>(Arc<Hashed<V>>);
 
 /// Entries by key.
-pub struct Entries<V>(Shared<BTreeMap<Key, Shared<V>>>);
+pub struct Entries<V>(Arc<Vec<Arc<Chunk<V>>>>);
+
+type Pairs<'a, V> = std::iter::FlatMap<
+    slice::Iter<'a, Arc<Chunk<V>>>,
+    slice::Iter<'a, Pair<V>>,
+    fn(&'a Arc<Chunk<V>>) -> slice::Iter<'a, Pair<V>>,
+>;
 
 /// Entries in the order of their keys.
-pub type Iter<'a, V> =
-    std::iter::Map<btree_map::Iter<'a, Key, Shared<V>>, fn((&'a Key, &'a Shared<V>)) -> (&'a Key, &'a V)>;
+pub struct Iter<'a, V>(Pairs<'a, V>);
+
+impl<V> fmt::Debug for Iter<'_, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter").finish_non_exhaustive()
+    }
+}
+
+impl<'a, V> Iterator for Iter<'a, V> {
+    type Item = (&'a Key, &'a V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|(key, value)| (key, &**value))
+    }
+}
 
 struct Hashed<V> {
     value: V,
@@ -92,7 +117,7 @@ impl<V: Serialize> Shared<V> {
 impl<V> Entries<V> {
     /// How many.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.iter().map(|chunk| chunk.pairs().len()).sum()
     }
 
     /// Whether there is none.
@@ -100,63 +125,124 @@ impl<V> Entries<V> {
         self.0.is_empty()
     }
 
+    fn pairs(&self) -> Pairs<'_, V> {
+        self.0.iter().flat_map(|chunk| chunk.pairs().iter())
+    }
+
+    /// Chunk and place in it of a key, or of where it would be.
+    fn place(&self, key: &str) -> Result<(usize, usize), (usize, usize)> {
+        let chunk = self.0.partition_point(|chunk| chunk.first() <= key).saturating_sub(1);
+        let Some(pairs) = self.0.get(chunk).map(|chunk| chunk.pairs()) else { return Err((0, 0)) };
+        match pairs.binary_search_by(|(known, _)| known.as_str().cmp(key)) {
+            Ok(at) => Ok((chunk, at)),
+            Err(at) => Err((chunk, at)),
+        }
+    }
+
+    /// The entry of this key, with what it shares.
+    pub fn get_shared(&self, key: &str) -> Option<&Shared<V>> {
+        let (chunk, at) = self.place(key).ok()?;
+        Some(&self.0[chunk].pairs()[at].1)
+    }
+
     /// The entry of this key.
     pub fn get(&self, key: &str) -> Option<&V> {
-        self.0.get(key).map(Deref::deref)
+        self.get_shared(key).map(Deref::deref)
     }
 
     /// Whether there is an entry of this key.
     pub fn contains_key(&self, key: &str) -> bool {
-        self.0.contains_key(key)
+        self.place(key).is_ok()
     }
 
     /// In order.
-    pub fn keys(&self) -> btree_map::Keys<'_, Key, Shared<V>> {
-        self.0.keys()
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.pairs().map(|(key, _)| key)
     }
 
     /// In the order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &V> {
-        self.0.values().map(Deref::deref)
+        self.pairs().map(|(_, value)| &**value)
     }
 
     /// In the order of their keys, with what they share.
-    pub fn iter_shared(&self) -> btree_map::Iter<'_, Key, Shared<V>> {
-        self.0.iter()
+    pub fn iter_shared(&self) -> impl Iterator<Item = (&Key, &Shared<V>)> {
+        self.pairs().map(|(key, value)| (key, value))
     }
 
     /// In the order of their keys.
     pub fn iter(&self) -> Iter<'_, V> {
-        self.0.iter().map(|(key, value)| (key, &**value))
+        Iter(self.pairs())
+    }
+
+    /// Whether both are the same in memory: then nothing differs.
+    pub fn is_shared(&self, with: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &with.0)
     }
 
     /// Puts an entry in the place of the one with this key, if there is one.
     pub fn insert(&mut self, key: Key, value: impl Into<Shared<V>>) {
-        self.0.insert(key, value.into());
+        let place = self.place(&key);
+        let chunks = Arc::make_mut(&mut self.0);
+        match place {
+            Ok((chunk, at)) => Arc::make_mut(&mut chunks[chunk]).pairs_mut()[at].1 = value.into(),
+            Err(_) if chunks.is_empty() => chunks.push(Chunk::new(vec![(key, value.into())])),
+            Err((chunk, at)) => {
+                let half = Arc::make_mut(&mut chunks[chunk]).insert(at, (key, value.into()));
+                if let Some(half) = half {
+                    chunks.insert(chunk + 1, half);
+                }
+            }
+        }
     }
 
     /// Takes the entry of this key out.
     pub fn remove(&mut self, key: &str) {
-        self.0.remove(key);
+        let Ok((chunk, at)) = self.place(key) else { return };
+        let chunks = Arc::make_mut(&mut self.0);
+        let pairs = Arc::make_mut(&mut chunks[chunk]).pairs_mut();
+        pairs.remove(at);
+        if pairs.is_empty() {
+            chunks.remove(chunk);
+        }
     }
 
     /// Those that are to be kept; when that is all, nothing is copied.
     #[must_use]
     pub fn only(&self, keep: impl Fn(&Key, &V) -> bool) -> Self {
-        self.only_shared(|key, value| keep(key, value).then(|| value.clone()))
-    }
-
-    /// What `change` makes of each, and without those of which it makes nothing; when all stay what they are, nothing is
-    /// copied.
-    #[must_use]
-    pub(crate) fn only_shared(&self, change: impl Fn(&Key, &Shared<V>) -> Option<Shared<V>>) -> Self {
-        let same = |(key, value): (&Key, &Shared<V>)| {
-            change(key, value).is_some_and(|changed| Arc::ptr_eq(&changed.0, &value.0))
-        };
-        if self.0.iter().all(same) {
+        if self.iter().all(|(key, value)| keep(key, value)) {
             return self.clone();
         }
-        self.0.iter().filter_map(|(key, value)| Some((key.clone(), change(key, value)?))).collect()
+        let kept = self.iter_shared().filter(|(key, value)| keep(key, value));
+        kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// Calls `visit` for each key that the two do not have in common with one shared value, in order: with what stands here
+    /// and what stands in `to`.
+    pub fn compare<'a>(
+        &'a self,
+        to: &'a Self,
+        mut visit: impl FnMut(&'a Key, Option<&'a Shared<V>>, Option<&'a Shared<V>>),
+    ) {
+        if Arc::ptr_eq(&self.0, &to.0) {
+            return;
+        }
+        let (mut here, mut there) = (Cursor::new(&self.0), Cursor::new(&to.0));
+        loop {
+            here.skip_shared(&mut there);
+            let order = match (here.peek(), there.peek()) {
+                (None, None) => return,
+                (Some((left, _)), Some((right, _))) => left.cmp(right),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+            };
+            let was = if order.is_le() { here.next() } else { None };
+            let is = if order.is_ge() { there.next() } else { None };
+            let shared = was.zip(is).is_some_and(|((_, was), (_, is))| Arc::ptr_eq(&was.0, &is.0));
+            if let Some((key, _)) = was.or(is).filter(|_| !shared) {
+                visit(key, was.map(|(_, was)| was), is.map(|(_, is)| is));
+            }
+        }
     }
 
     /// What differs in `to`: entries to put and keys to drop.
@@ -164,99 +250,93 @@ impl<V> Entries<V> {
     where
         V: PartialEq,
     {
-        if Arc::ptr_eq(&self.0.0, &to.0.0) {
-            return (Self::default(), Vec::new());
-        }
-        let mut known = self.0.iter().peekable();
         let (mut put, mut drop) = (Vec::new(), Vec::new());
-        for (key, value) in &*to.0 {
-            while let Some((gone, _)) = known.next_if(|(known, _)| *known < key) {
-                drop.push(gone.clone());
-            }
-            let before = known.next_if(|(known, _)| *known == key);
-            if before.is_none_or(|(_, before)| before != value) {
-                put.push((key.clone(), value.clone()));
-            }
-        }
-        drop.extend(known.map(|(gone, _)| gone.clone()));
+        self.compare(to, |key, was, is| match (was, is) {
+            (was, Some(is)) if was != Some(is) => put.push((key.clone(), is.clone())),
+            (Some(_), None) => drop.push(key.clone()),
+            _ => {}
+        });
         (put.into_iter().collect(), drop)
     }
 }
 
 impl<V: PartialEq> Entries<V> {
     /// Shares with `from` what is equal: it need not be hashed again, and is quickly found to be the same.
-    pub(crate) fn adopt(&mut self, from: &Self) {
-        if *self == *from {
-            *self = from.clone();
-            return;
+    pub fn adopt(&mut self, from: &Self) {
+        let (put, drop) = from.difference(self);
+        *self = from.clone();
+        for key in drop {
+            self.remove(&key);
         }
-        let mut known = from.0.iter().peekable();
-        for (key, value) in self.0.iter_mut() {
-            while known.next_if(|(known, _)| *known < key).is_some() {}
-            if let Some((_, before)) = known.next_if(|(known, before)| *known == key && *before == value) {
-                *value = before.clone();
-            }
-        }
+        self.extend(put);
     }
 }
 
 impl<V: Clone> Entries<V> {
     /// The entry of this key, to be changed.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut V> {
-        self.0.get_mut(key).map(DerefMut::deref_mut)
+        let (chunk, at) = self.place(key).ok()?;
+        let chunk = Arc::make_mut(&mut Arc::make_mut(&mut self.0)[chunk]);
+        Some(&mut chunk.pairs_mut()[at].1)
     }
 
     /// In the order of their keys, to be changed.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.0.values_mut().map(DerefMut::deref_mut)
+        let chunks = Arc::make_mut(&mut self.0).iter_mut();
+        let pairs = chunks.flat_map(|chunk| Arc::make_mut(chunk).pairs_mut());
+        pairs.map(|(_, value)| &mut **value)
     }
 }
 
 impl<V: Serialize> Entries<V> {
-    /// Names the content: 64 bits of XXH3 over keys and hashes of entries. No defence against forgery.
+    /// Names the content: the sum of 64 bits of XXH3 over each key and the hash of its entry. No defence against forgery.
     pub fn hash(&self) -> u64 {
-        *self.0.0.hash.get_or_init(|| {
-            let mut hash = Xxh3::new();
-            for (key, value) in &*self.0 {
-                // No key has this byte in it.
-                hash.update(key.as_bytes());
-                hash.update(&[0xff]);
-                hash.update(&value.hash().to_le_bytes());
-            }
-            hash.digest()
-        })
+        let one = |(key, value): &Pair<V>| xxh3_64_with_seed(key.as_bytes(), value.hash());
+        self.0.iter().fold(0, |sum, chunk| sum.wrapping_add(chunk.sum(one)))
     }
 }
 
 impl<V> Default for Entries<V> {
     fn default() -> Self {
-        Self(BTreeMap::new().into())
+        Self(Arc::default())
     }
 }
 
 impl<V: PartialEq> PartialEq for Entries<V> {
     fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
+        let mut equal = true;
+        self.compare(other, |_, was, is| equal &= was == is);
+        equal
     }
 }
 
 impl<V: fmt::Debug> fmt::Debug for Entries<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.debug_map().entries(self).finish()
     }
 }
 
 impl<V, S: Into<Shared<V>>> FromIterator<(Key, S)> for Entries<V> {
+    /// Of several with one key, the last stays.
     fn from_iter<I: IntoIterator<Item = (Key, S)>>(entries: I) -> Self {
-        let map: BTreeMap<Key, Shared<V>> =
-            entries.into_iter().map(|(key, value)| (key, value.into())).collect();
-        Self(map.into())
+        let mut pairs: Vec<Pair<V>> = entries.into_iter().map(|(key, value)| (key, value.into())).collect();
+        if !pairs.is_sorted_by(|left, right| left.0 < right.0) {
+            pairs.sort_by(|left, right| left.0.cmp(&right.0));
+            pairs.dedup_by(|later, first| {
+                let same = later.0 == first.0;
+                if same {
+                    std::mem::swap(later, first);
+                }
+                same
+            });
+        }
+        Self(Arc::new(full(pairs)))
     }
 }
 
 impl<V, S: Into<Shared<V>>> Extend<(Key, S)> for Entries<V> {
     fn extend<I: IntoIterator<Item = (Key, S)>>(&mut self, entries: I) {
-        self.0.extend(entries.into_iter().map(|(key, value)| (key, value.into())));
+        entries.into_iter().for_each(|(key, value)| self.insert(key, value));
     }
 }
 
@@ -271,10 +351,10 @@ impl<'a, V> IntoIterator for &'a Entries<V> {
 
 impl<V> IntoIterator for Entries<V> {
     type Item = (Key, Shared<V>);
-    type IntoIter = btree_map::IntoIter<Key, Shared<V>>;
+    type IntoIter = std::vec::IntoIter<(Key, Shared<V>)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        (*self.0).clone().into_iter()
+        self.pairs().cloned().collect::<Vec<_>>().into_iter()
     }
 }
 
@@ -286,7 +366,7 @@ impl<V: Serialize> Serialize for Entries<V> {
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let map = BTreeMap::<Key, V>::deserialize(deserializer)?;
+        let map = std::collections::BTreeMap::<Key, V>::deserialize(deserializer)?;
         Ok(map.into_iter().collect())
     }
 }

@@ -19,6 +19,7 @@ mod part;
 mod pattern;
 mod policy;
 mod route;
+mod used;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -28,17 +29,19 @@ pub use consumer::{Consumer, Credential, Plan, Product, Rate, Stage, Subscriptio
 pub use diff::Diff;
 pub use entries::{Entries, Iter, Shared};
 pub use filter::{Cors, DirectResponse, Filter, HeaderEdit, Mirror, PathRewrite, Redirect, Rewrite};
-pub use lint::{Finding, lint, lint_but_callers};
+pub use lint::{Finding, lint, lint_after, lint_but_callers};
 pub use listener::{
     CallerCertificateMode, CallerCertificates, Certificate, Listener, ListenerProtocol, ListenerTls,
     UNPRIVILEGED,
 };
+pub use part::Part;
 pub use pattern::{REGEX_SIZE_LIMIT, REGEX_TOTAL_LIMIT, regex_cost, regex_of};
 pub use policy::{ApiKeySource, AuthPolicy, Dimension, QuotaPolicy, RateLimitPolicy};
 pub use route::{
     Attachment, BackendChoice, BackendRef, HeaderMatch, Hostname, Match, PathMatch, QueryMatch, Retry, Route,
     RouteKind, Rule, StringMatch, Timeouts,
 };
+pub use used::{Counts, Used};
 
 /// `namespace/name` of the resource that an entry came from; parts below it are appended with more slashes
 /// (a listener is `namespace/gateway/listener`).

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gateway_quota::rate::Rate;
 
-use crate::{BackendRef, FORMAT, Filter, ListenerProtocol, Route, RouteKind, Rule, Snapshot};
+use crate::{BackendRef, Entries, FORMAT, Filter, ListenerProtocol, Route, RouteKind, Rule, Snapshot};
 
 /// One broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,22 +34,53 @@ pub fn lint(snapshot: &Snapshot) -> Vec<Finding> {
 
 /// Those that do not lie in what [`Snapshot::callers_hash`] names alone: enough where that is known to be sound.
 pub fn lint_but_callers(snapshot: &Snapshot) -> Vec<Finding> {
-    let mut report = Report { snapshot, findings: Vec::new() };
-    if snapshot.format != FORMAT {
-        report.add("snapshot", format!("format is {}, this gateway reads {FORMAT}", snapshot.format));
-    }
-    report.settings();
-    report.listeners();
-    report.certificates();
-    for (key, route) in &snapshot.routes {
-        report.route(key, route);
-    }
+    let mut report = Report::of_processes(snapshot);
+    snapshot.routes.iter().for_each(|(key, route)| report.route(key, route));
     report.findings
+}
+
+/// The same as [`lint`], in time that depends on what differs from `before`, which is sound.
+pub fn lint_after(before: &Snapshot, snapshot: &Snapshot) -> Vec<Finding> {
+    if loses_references(before, snapshot) || before.callers_hash() != snapshot.callers_hash() {
+        return lint(snapshot);
+    }
+    let mut report = Report::of_processes(snapshot);
+    before.routes.compare(&snapshot.routes, |key, _, is| {
+        if let Some(route) = is {
+            report.route(key, route);
+        }
+    });
+    report.findings
+}
+
+/// Whether an entry is gone that a route may refer to.
+fn loses_references(before: &Snapshot, snapshot: &Snapshot) -> bool {
+    fn loses<V>(before: &Entries<V>, now: &Entries<V>) -> bool {
+        let mut lost = false;
+        before.compare(now, |_, _, is| lost |= is.is_none());
+        lost
+    }
+    // The others are among the callers.
+    loses(&before.listeners, &snapshot.listeners) || loses(&before.backends, &snapshot.backends)
 }
 
 struct Report<'a> {
     snapshot: &'a Snapshot,
     findings: Vec<Finding>,
+}
+
+impl<'a> Report<'a> {
+    /// With what is wrong outside of routes and callers.
+    fn of_processes(snapshot: &'a Snapshot) -> Self {
+        let mut report = Self { snapshot, findings: Vec::new() };
+        if snapshot.format != FORMAT {
+            report.add("snapshot", format!("format is {}, this gateway reads {FORMAT}", snapshot.format));
+        }
+        report.settings();
+        report.listeners();
+        report.certificates();
+        report
+    }
 }
 
 impl Report<'_> {

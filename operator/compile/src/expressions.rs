@@ -3,39 +3,63 @@
 //! Each by itself is bounded where it is checked; here the sum is. The oldest routes come first; one that does not fit
 //! any more is left out whole, and says so. Equal expressions count once, as gateways compile them once.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::conditions::Reason;
 use gateway_snapshot::{PathMatch, REGEX_SIZE_LIMIT, REGEX_TOTAL_LIMIT, StringMatch, regex_cost};
 
-use crate::memo::Kept;
+use crate::memo::Change;
 use crate::problem::Problem;
 use crate::route::CompiledRoute;
 
-/// Refuses the routes whose expressions do not fit: nothing of them is served.
-pub(crate) fn bound(routes: &mut [Kept]) {
-    let all: BTreeSet<&str> = routes.iter().flat_map(|(route, _)| expressions(route)).collect();
-    // As many as this fit, whatever they are; to find out what they cost takes time.
-    if all.len() <= REGEX_TOTAL_LIMIT / REGEX_SIZE_LIMIT {
-        return;
+/// Different expressions, and in how many places each stands.
+#[derive(Debug, Default)]
+pub(crate) struct Count(BTreeMap<String, usize>);
+
+impl Count {
+    /// Counts what routes are instead of what they were.
+    pub(crate) fn follow(&mut self, changes: &[Change]) {
+        for (was, is) in changes {
+            for text in is.iter().flat_map(|(route, _)| expressions(route)) {
+                *self.0.entry(text.to_owned()).or_default() += 1;
+            }
+            for text in was.iter().flat_map(|(route, _)| expressions(route)) {
+                if let Some(count) = self.0.get_mut(text) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.0.remove(text);
+                    }
+                }
+            }
+        }
     }
+
+    /// Whether as many as there are fit, whatever they are: to find out what they cost takes time.
+    pub(crate) fn all_fit(&self) -> bool {
+        self.0.len() <= REGEX_TOTAL_LIMIT / REGEX_SIZE_LIMIT
+    }
+}
+
+/// In the place of each route whose expressions do not fit: the same, refused, so that nothing of it is served.
+pub(crate) fn bound(routes: &[&CompiledRoute]) -> Vec<Option<CompiledRoute>> {
     let mut order: Vec<usize> = (0..routes.len()).collect();
     order.sort_by_cached_key(|index| {
-        let route = &routes[*index].0;
+        let route = routes[*index];
         (route.created, route.name.clone(), route.key())
     });
     let mut budget = Budget { taken: BTreeSet::new(), left: REGEX_TOTAL_LIMIT };
-    let out: Vec<usize> =
-        order.into_iter().filter(|index| !budget.take(expressions(&routes[*index].0))).collect();
-    for index in out {
-        let message = format!(
-            "its regular expressions, together with those of older routes, need more than {} MiB; use Exact or PathPrefix, or fewer expressions",
-            REGEX_TOTAL_LIMIT / (1024 * 1024)
-        );
-        let route = routes[index].0.refused(Problem { reason: Reason::UnsupportedValue, message });
-        routes[index] = (Arc::new(route), Arc::default());
+    let mut refused: Vec<Option<CompiledRoute>> = routes.iter().map(|_| None).collect();
+    for index in order {
+        if !budget.take(expressions(routes[index])) {
+            let message = format!(
+                "its regular expressions, together with those of older routes, need more than {} MiB; use Exact or PathPrefix, or fewer expressions",
+                REGEX_TOTAL_LIMIT / (1024 * 1024)
+            );
+            refused[index] =
+                Some(routes[index].refused(Problem { reason: Reason::UnsupportedValue, message }));
+        }
     }
+    refused
 }
 
 /// Different expressions taken so far, and bytes left.

@@ -3,15 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gateway_snapshot::{Settings, Snapshot};
+use gateway_snapshot::{Part, Settings, Snapshot};
 
 use crate::assemble::Derived;
+use crate::basis::Basis;
 use crate::children::{self, Child};
+use crate::diagnostic::Warning;
 use crate::fleet;
-use crate::listener::{CompiledGateway, fleet_named};
+use crate::listener::{CompiledGateway, Gateways, fleet_named};
 use crate::object::ObjectRef;
 use crate::resources::ObjectName;
+use crate::telemetry::Telemetry;
 use crate::version;
+use crate::world::World;
 
 /// What some processes serve, and how they are to run.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,29 +48,37 @@ impl Fleet {
 }
 
 /// A fleet for each accepted Gateway or group of merged ones, where Gateways have processes of their own. One that is not
-/// accepted has none: what was made for it stays as it was.
-pub(crate) fn fleets(derived: &Derived<'_, '_>, whole: &Snapshot) -> Vec<Fleet> {
-    let Some(runtime) = &derived.world.options.runtime else { return Vec::new() };
+/// accepted has none: what was made for it stays as it was. `parts` is what is remembered of each.
+pub(crate) fn fleets(
+    world: &World<'_>,
+    basis: &Basis,
+    telemetry: &Telemetry,
+    whole: &Snapshot,
+    parts: &mut BTreeMap<String, Part>,
+) -> Vec<Fleet> {
+    let Some(runtime) = &world.options.runtime else { return Vec::new() };
     let mut groups: Vec<Vec<&CompiledGateway>> = Vec::new();
     let mut places = BTreeMap::new();
-    for gateway in derived.gateways.list.iter().filter(|gateway| gateway.refused.is_none()) {
+    for gateway in basis.gateways.list.iter().filter(|gateway| gateway.refused.is_none()) {
         let place = *places.entry(gateway.owner()).or_insert(groups.len());
         if place == groups.len() {
             groups.push(Vec::new());
         }
         groups[place].push(gateway);
     }
+    let mut known = std::mem::take(parts);
     let fleet = |group: Vec<&CompiledGateway>| {
+        let key = children::key(group[0]);
         let names = group.iter().map(|gateway| gateway.name.to_string()).collect();
-        let mut snapshot = whole.part(&names, settings(derived, &group));
-        version::stamp_part(&mut snapshot);
-        let children = children::children(derived.world, &group, &snapshot, runtime);
+        let part = parts.entry(key.clone()).or_insert_with(|| known.remove(&key).unwrap_or_default());
+        let mut snapshot = part.of(whole, &names, settings(world, telemetry, &group));
+        version::stamp(&mut snapshot);
         Fleet {
-            key: children::key(group[0]),
+            key,
             namespace: group[0].owner().0.name.namespace,
             name: children::name(group[0]),
             gateways: group.iter().map(|gateway| gateway.name.clone()).collect(),
-            children,
+            children: children::children(world, &group, &snapshot, runtime),
             snapshot: Arc::new(snapshot),
         }
     };
@@ -85,16 +97,41 @@ pub(crate) fn kept(derived: &Derived<'_, '_>) -> BTreeSet<ObjectRef> {
     refused.flat_map(|gateway| [Some(own(gateway)), named(gateway)]).flatten().collect()
 }
 
+/// Settings of one process for all Gateways: those of the oldest that has a fleet.
+pub(crate) fn settings_of_all(world: &World<'_>, gateways: &Gateways, telemetry: &Telemetry) -> Settings {
+    let accepted = || gateways.list.iter().filter(|gateway| gateway.refused.is_none());
+    let mut settings = of_fleet(world, accepted().find_map(|gateway| gateway.fleet.as_ref()));
+    telemetry.apply(accepted(), &mut settings);
+    settings
+}
+
+/// Where all Gateways share one process, whose GatewayFleet is not the one in force.
+pub(crate) fn unused(derived: &Derived<'_, '_>) -> Vec<Warning> {
+    if !derived.world.options.shared_ports() {
+        return Vec::new();
+    }
+    let accepted = derived.gateways.list.iter().filter(|gateway| gateway.refused.is_none());
+    let mut fleets = accepted.filter_map(|gateway| Some((gateway, gateway.fleet.as_ref()?)));
+    let Some((_, winner)) = fleets.next() else { return Vec::new() };
+    let others = fleets.filter(|(_, fleet)| *fleet != winner).map(|(gateway, fleet)| {
+        let message = format!(
+            "GatewayFleet {fleet} is not used: all Gateways share one process here, and an older one has GatewayFleet {winner}"
+        );
+        Warning { object: ObjectRef::new("Gateway", &gateway.name), message }
+    });
+    others.collect()
+}
+
 /// Settings of the processes of some Gateways with the same GatewayFleet.
-fn settings(derived: &Derived<'_, '_>, gateways: &[&CompiledGateway]) -> Settings {
-    let mut settings = of_fleet(derived, gateways[0].fleet.as_ref());
-    derived.telemetry.apply(gateways.iter().copied(), &mut settings);
+fn settings(world: &World<'_>, telemetry: &Telemetry, gateways: &[&CompiledGateway]) -> Settings {
+    let mut settings = of_fleet(world, gateways[0].fleet.as_ref());
+    telemetry.apply(gateways.iter().copied(), &mut settings);
     settings
 }
 
 /// What a GatewayFleet says, or the defaults.
-pub(crate) fn of_fleet(derived: &Derived<'_, '_>, name: Option<&ObjectName>) -> Settings {
-    name.and_then(|name| derived.world.resources.gateway_fleets.get(name))
+fn of_fleet(world: &World<'_>, name: Option<&ObjectName>) -> Settings {
+    name.and_then(|name| world.resources.gateway_fleets.get(name))
         .and_then(|fleet| fleet::settings(&fleet.spec).ok())
         .unwrap_or_default()
 }

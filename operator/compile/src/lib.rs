@@ -11,6 +11,7 @@
 mod alert;
 mod assemble;
 mod backend;
+mod basis;
 mod ca_bundle;
 mod certificate;
 mod charges;
@@ -63,8 +64,8 @@ pub struct Compiled {
     /// Gateways and GatewayFleets that have no fleet here, or not all that they had, because a mistake keeps a Gateway
     /// from being accepted: what runs for them is to stay.
     pub kept: BTreeSet<ObjectRef>,
-    /// For analytics; of the same version.
-    pub catalog: Catalog,
+    /// For analytics; with a version of its own.
+    pub catalog: Arc<Catalog>,
     /// For the authors of the resources: one for each object that is ours.
     pub statuses: BTreeMap<ObjectRef, Arc<Status>>,
     /// Bad news from the statuses and warnings besides, with file and line, in the order of the objects.
@@ -85,13 +86,14 @@ pub struct Compiler {
 impl Compiler {
     /// Compiles everything.
     pub fn compile(&mut self, resources: &Resources, options: &Options) -> Compiled {
-        assemble::report(assemble::serve(&world::World::new(resources, options), &mut self.memo))
+        let world = world::World::new(resources, options);
+        let fleets = self.memo.renew(&world);
+        assemble::report(&world, &self.memo, fleets)
     }
 
     /// Compiles what gateways and analytics need, and leaves the statuses for [`Self::compile`].
-    pub fn serve(&mut self, resources: &Resources, options: &Options) -> (Vec<Fleet>, Catalog) {
-        let world = world::World::new(resources, options);
-        let served = assemble::serve(&world, &mut self.memo);
-        (served.fleets, served.catalog)
+    pub fn serve(&mut self, resources: &Resources, options: &Options) -> (Vec<Fleet>, Arc<Catalog>) {
+        let fleets = self.memo.renew(&world::World::new(resources, options));
+        (fleets, Arc::clone(&self.memo.basis.catalog))
     }
 }

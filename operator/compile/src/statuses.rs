@@ -58,7 +58,7 @@ pub(crate) fn tell(statuses: &mut Statuses, notes: &[Warning]) {
 
 fn gateways(derived: &Derived<'_, '_>, out: &mut Statuses) {
     let resources = derived.world.resources;
-    for (name, class) in &derived.classes {
+    for (name, class) in derived.classes {
         let name = ObjectName::new("", name);
         let generation = resources.gateway_classes.get(&name).and_then(|class| class.metadata.generation);
         let accepted = Condition::accepted_unless(class.as_ref().err());
@@ -68,7 +68,7 @@ fn gateways(derived: &Derived<'_, '_>, out: &mut Statuses) {
     for gateway in &derived.gateways.list {
         let generation =
             resources.gateways.get(&gateway.name).and_then(|gateway| gateway.metadata.generation);
-        let status = status(&derived.gateways, gateway, generation, &attached);
+        let status = status(derived.gateways, gateway, generation, &attached);
         out.insert(ObjectRef::new("Gateway", &gateway.name), status.into());
     }
     for (name, problem) in &derived.gateways.sets {

@@ -1,24 +1,20 @@
-//! The version of a snapshot: a hash of its content, so that equal content has an equal name everywhere.
+//! Versions: hashes of content, so that equal content has an equal name everywhere.
+//!
+//! They name content among the compilations of one operator; they are no defence against forgery.
 
 use gateway_snapshot::{Catalog, Snapshot};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_128;
 
-/// Writes the version into `snapshot` and `catalog`, which must be complete otherwise.
-///
-/// 128 bits of XXH3 over the snapshot's hash and the catalog's canonical JSON (maps are ordered, fields come in order of
-/// declaration). It names content among the compilations of one operator; it is no defence against forgery.
-pub(crate) fn stamp(snapshot: &mut Snapshot, catalog: &mut Catalog) {
-    catalog.version.clear();
-    let mut hash = Xxh3::new();
-    hash.update(&snapshot.hash().to_le_bytes());
-    hash.update(&serde_json::to_vec(catalog).expect("catalogs have string keys only"));
-    snapshot.version = text(hash.digest128());
-    catalog.version.clone_from(&snapshot.version);
+/// Writes its version into a snapshot that is complete otherwise: see [`Snapshot::hash`].
+pub(crate) fn stamp(snapshot: &mut Snapshot) {
+    snapshot.version = text(snapshot.hash());
 }
 
-/// Writes the version into the snapshot of a fleet, of its content alone: what changes elsewhere is nothing to it.
-pub(crate) fn stamp_part(snapshot: &mut Snapshot) {
-    snapshot.version = text(snapshot.hash());
+/// Writes its version into a catalog that is complete otherwise: 128 bits of XXH3 over its canonical JSON (maps are
+/// ordered, fields come in order of declaration).
+pub(crate) fn stamp_catalog(catalog: &mut Catalog) {
+    catalog.version.clear();
+    catalog.version = text(xxh3_128(&serde_json::to_vec(catalog).expect("catalogs have string keys only")));
 }
 
 fn text(hash: u128) -> String {

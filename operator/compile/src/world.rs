@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crds::k8s_openapi::api::discovery::v1::EndpointSlice;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::backend::tls::BackendTlsPolicies;
 use crate::options::Options;
@@ -36,6 +37,19 @@ impl<'a> World<'a> {
         }
         let backend_tls = BackendTlsPolicies::new(resources);
         Self { resources, options, grants: Grants::new(resources), backend_tls, slices }
+    }
+
+    /// Names the content of all objects of some kinds.
+    pub(crate) fn digest(&self, of: impl Fn(&str) -> bool) -> u128 {
+        let mut hash = Xxh3::new();
+        for (name, revision) in self.resources.revisions(of) {
+            for part in [&name.namespace, &name.name] {
+                hash.update(part.as_bytes());
+                hash.update(&[0xff]);
+            }
+            hash.update(&revision.to_le_bytes());
+        }
+        hash.digest128()
     }
 
     /// EndpointSlices of a Service.

@@ -37,10 +37,13 @@ fn versions_name_content() {
     let mut seen = BTreeMap::new();
     for Case { path, resources, options, .. } in cases() {
         let compiled = compile(&resources, &options);
-        assert_eq!(compiled.snapshot.version, compiled.catalog.version);
-        let content = serde_json::to_string(&(&compiled.snapshot, &compiled.catalog)).unwrap();
-        let other = seen.insert(compiled.snapshot.version.clone(), content.clone());
-        assert!(other.is_none_or(|other| other == content), "{}", path.display());
+        let snapshots = compiled.fleets.iter().map(|fleet| &*fleet.snapshot).chain([&compiled.snapshot]);
+        let named = snapshots.map(|snapshot| (&snapshot.version, serde_json::to_string(snapshot).unwrap()));
+        let catalog = (&compiled.catalog.version, serde_json::to_string(&compiled.catalog).unwrap());
+        for (version, content) in named.chain([catalog]) {
+            let other = seen.insert(version.clone(), content.clone());
+            assert!(other.is_none_or(|other| other == content), "{}", path.display());
+        }
     }
     assert!(seen.len() > 20);
 }

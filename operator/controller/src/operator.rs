@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crds::gateway_fleet::Autoscaling;
 use crds::k8s_openapi::api::core::v1::Secret;
-use gateway_snapshot::{Catalog, lint, lint_but_callers};
+use gateway_snapshot::{Catalog, lint, lint_after};
 use jiff::Timestamp;
 use kube::Client;
 use operator_compile::resources::ObjectName;
@@ -156,7 +156,7 @@ impl Operator {
         let compile = || self.compiler.serve(&self.world.resources, &self.compile);
         let (fleets, catalog) = tokio::task::block_in_place(compile);
         let compiled = begun.elapsed();
-        publish(&self.publisher, &self.world, &fleets, &catalog);
+        publish(&self.publisher, &self.world, &fleets, catalog);
         for fleet in &fleets {
             let version = &fleet.snapshot.version;
             tracing::debug!(fleet = fleet.key, version, ?compiled, took = ?begun.elapsed(), "published");
@@ -259,14 +259,12 @@ fn rfc3339(now: Timestamp) -> String {
 }
 
 /// Gives gateways and analytics what they are to serve and to know.
-fn publish(publisher: &Publisher, world: &World, fleets: &[Fleet], catalog: &Catalog) {
+fn publish(publisher: &Publisher, world: &World, fleets: &[Fleet], catalog: Arc<Catalog>) {
     for fleet in fleets {
         let findings = match &*publisher.follow(&fleet.key).borrow() {
             Some(before) if before.version == fleet.snapshot.version => Vec::new(),
-            Some(before) if before.callers_hash() == fleet.snapshot.callers_hash() => {
-                lint_but_callers(&fleet.snapshot)
-            }
-            _ => lint(&fleet.snapshot),
+            Some(before) => lint_after(before, &fleet.snapshot),
+            None => lint(&fleet.snapshot),
         };
         if let Some(finding) = findings.first() {
             tracing::error!(fleet = fleet.key, %finding, "not published: this is a defect of the compiler");
@@ -278,7 +276,7 @@ fn publish(publisher: &Publisher, world: &World, fleets: &[Fleet], catalog: &Cat
     publisher.catalog.send_if_modified(|known| {
         let new = known.version != catalog.version;
         if new {
-            *known = Arc::new(catalog.clone());
+            *known = catalog;
         }
         new
     });

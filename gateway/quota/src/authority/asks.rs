@@ -114,7 +114,9 @@ impl Authority {
         if let Some(lease) = self.grant(holder, &id, wanted, now, work) {
             return self.renew(&id, lease, now);
         }
-        let coming = self.recall_unspent(&id, Some(holder));
+        // Others give back for one that has too few, not for one that likes to have more.
+        let left = wanted.held.map_or(0, |(_, count)| count.left());
+        let coming = wanted.need > left && self.recall_unspent(&id, Some(holder));
         let retry_after = self.config.retry_after;
         let retry_after = if coming { RETRY_AFTER_RECALL.min(retry_after) } else { retry_after };
         denied(key, Denial::Exhausted, retry_after, self.limits_of(&id, now))

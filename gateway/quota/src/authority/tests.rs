@@ -154,6 +154,22 @@ fn a_denied_gateway_makes_others_give_back() {
 }
 
 #[test]
+fn nobody_gives_back_for_one_that_has_enough() {
+    let mut bench = Bench::new(20);
+    let (a, _) = bench.acquire("a", None, 10).unwrap();
+    let (b, units) = bench.acquire("b", None, 10).unwrap();
+    assert_eq!(units, 10);
+    let recalled = |bench: &mut Bench, need: u64, spent_there: u64| {
+        let denied = bench.ask("b", 1, vec![acquire(Some((b, spent(10, spent_there))), need)]);
+        assert!(matches!(denied.as_slice(), [Answer::Denied { .. }]), "{denied:?}");
+        let answers = bench.ask("a", 1, vec![Ask::Report { lease: a, count: spent(10, 4) }]);
+        answers.contains(&Answer::Recall { lease: a })
+    };
+    assert!(!recalled(&mut bench, 1, 5));
+    assert!(recalled(&mut bench, 6, 5));
+}
+
+#[test]
 fn a_newer_life_fences_the_older_one() {
     let mut bench = Bench::new(10);
     bench.acquire("a", None, 1).unwrap();

@@ -48,6 +48,8 @@ struct Lease {
     id: LeaseId,
     granted: u64,
     returned: u64,
+    /// Units that were here after the last were granted.
+    full: u64,
     deadline: Mono,
     /// The count of the last report, and when it was sent.
     reported: Count,
@@ -180,6 +182,7 @@ impl Entry {
                 self.slot.extend(lease.deadline);
                 self.slot.top_up(more);
                 if more > 0 {
+                    lease.full = self.slot.left();
                     self.satisfied(sent);
                 }
             }
@@ -188,7 +191,8 @@ impl Entry {
         self.slot.set_limits(&grant.limits, now);
         let ahead = self.meter.rate * round_trip.as_secs_f64() * 4.0;
         // Asking early keeps two thirds of a lease in hand, for when the authority is away.
-        self.slot.set_low((ahead as u64).max(self.slot.left() / 3 * 2));
+        let full = self.lease.as_ref().map_or(0, |lease| lease.full);
+        self.slot.set_low((ahead as u64).max(full / 3 * 2));
     }
 
     fn open(&mut self, grant: &Grant, sent: Mono) {
@@ -197,6 +201,7 @@ impl Entry {
             id: grant.lease,
             granted: grant.granted,
             returned: 0,
+            full: grant.granted,
             deadline: grant.deadline,
             reported: Count { granted: grant.granted, ..Count::default() },
             reported_at: sent,
@@ -222,12 +227,14 @@ impl Entry {
 
     /// The authority has nothing for this key until `retry`.
     pub(super) fn denied(&mut self, reason: Denial, limits: Option<&Limits>, retry: Mono, now: Mono) {
+        // Who only wanted to be full again has units, and may get those of others once they are needed.
+        let waiting = self.is_waiting();
         self.asked = None;
         self.need = 0;
         self.quiet_until = retry;
         let Some(limits) = limits else { return };
         self.slot.set_limits(limits, now);
-        if reason == Denial::Exhausted {
+        if reason == Denial::Exhausted && waiting {
             self.slot.set_exhausted_until(now.plus(Duration::from_millis(limits.ends_in_ms)));
         }
     }

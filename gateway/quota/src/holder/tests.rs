@@ -117,6 +117,26 @@ fn reports_and_renews() {
 }
 
 #[test]
+fn a_third_of_a_lease_is_refilled_however_often_it_was_renewed_meanwhile() {
+    let (mut holder, slot) = holding(300);
+    for round in 1..=9 {
+        spend(&slot, 11, at(250 * round));
+        let asks = holder.poll(at(250 * round)).unwrap().asks;
+        assert!(matches!(asks.as_slice(), [Ask::Report { .. }]), "{asks:?}");
+        holder.apply(&reply(at(250 * round), vec![grant(5, 300)]), at(250 * round + 1));
+    }
+    spend(&slot, 2, at(2500));
+    let asks = holder.poll(at(2500)).unwrap().asks;
+    assert!(matches!(asks.as_slice(), [Ask::Acquire { need: 1, .. }]), "{asks:?}");
+    // There is nothing to be had: what is here is spent before anybody is refused.
+    let limits = Some(limits());
+    let denied = Answer::Denied { key: key(), reason: Denial::Exhausted, retry_after_ms: 100, limits };
+    holder.apply(&reply(at(2500), vec![denied]), at(2501));
+    spend(&slot, 199, at(2502));
+    assert_eq!(slot.try_spend(1, at(2503)), Spend::Empty { left: 0 });
+}
+
+#[test]
 fn a_repeated_or_late_grant_adds_nothing() {
     let (mut holder, slot) = holding(10);
     spend(&slot, 4, at(20));

@@ -102,7 +102,8 @@ fn policies() -> impl Strategy<Value = Snapshot> {
     })
 }
 
-fn snapshot() -> impl Strategy<Value = Snapshot> {
+/// Of few keys, so that many are in several.
+pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
     (
         "[0-9a-f]{4}",
         0_u32..3,

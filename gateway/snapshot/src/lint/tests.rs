@@ -132,6 +132,7 @@ fn each_broken_invariant_is_found_by_name() {
             findings.iter().any(|found| found.contains(finding)),
             "{number}: {finding} not in {findings:?}"
         );
+        assert_eq!(lint_after(&sound(), &snapshot), lint(&snapshot), "{number}: {finding}");
     }
 }
 

@@ -87,13 +87,13 @@ macro_rules! kinds {
                 0 $(+ self.$field.len())+
             }
 
-            /// Name and revision of every object of the kinds that are not left out.
-            pub(crate) fn revisions<'a>(&'a self, left_out: &[&str]) -> impl Iterator<Item = (&'a ObjectName, u64)> {
+            /// Name and revision of every object of some kinds.
+            pub(crate) fn revisions(&self, of: impl Fn(&str) -> bool) -> impl Iterator<Item = (&ObjectName, u64)> {
                 std::iter::empty()$(.chain(
-                    self.$field
-                        .iter()
-                        .filter(|_| !left_out.contains(&$kind))
-                        .map(|(name, object)| (name, object.revision())),
+                    of($kind)
+                        .then(|| self.$field.iter().map(|(name, object)| (name, object.revision())))
+                        .into_iter()
+                        .flatten(),
                 ))+
             }
 
