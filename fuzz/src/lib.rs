@@ -47,9 +47,9 @@ pub fn prepare(snapshot: &Snapshot) -> Result<Arc<Prepared>, Vec<Finding>> {
 /// Takes a request through all of its steps; it must end in one record.
 pub fn exchange(prepared: &Arc<Prepared>, head: &RequestHead<'_>, headers: &HeaderMap) {
     let now = Now { mono_ns: 1_000_000_000, unix_us: NOW_S * 1_000_000 };
-    let (mut exchange, step) = Exchange::begin(prepared, head, now);
+    let mut exchange = Exchange::new(prepared, head, now);
     let mut outcome = Outcome::default();
-    match step {
+    match exchange.begin(head, now) {
         Step::Forward => {
             let mut sent = headers.clone();
             exchange.edit_request(head, &mut sent);

@@ -135,7 +135,7 @@ fn whole(table: &mut Table) {
         let shard = &spool.shards()[0];
         table.row("all of that, header edits and the record", None, |turn| {
             let request = &requests[turn % requests.len()];
-            let exchange = admit(&prepared, &mut desk, request);
+            let mut exchange = admit(&prepared, &mut desk, request);
             let mut header = request.headers.clone();
             exchange.edit_request(&request.head(), &mut header);
             header.clear();
@@ -148,7 +148,8 @@ fn whole(table: &mut Table) {
 
 fn admit(prepared: &Arc<Prepared>, desk: &mut Desk, request: &Request) -> Exchange {
     let head = request.head();
-    let (mut exchange, mut step) = Exchange::begin(prepared, &head, desk.now());
+    let mut exchange = Exchange::new(prepared, &head, desk.now());
+    let mut step = exchange.begin(&head, desk.now());
     loop {
         match step {
             Step::Forward => break,

@@ -144,12 +144,28 @@ kind: Gateway
 metadata: {name: asked, namespace: secure, annotations: {cert-manager.io/issuer: ca}}
 spec:
   gatewayClassName: turnpike
+  allowedListeners: {namespaces: {from: Same}}
   listeners:
   - {name: https, port: 443, protocol: HTTPS, hostname: asked.example.com, tls: {certificateRefs: [{name: asked-tls}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ListenerSet
+metadata: {name: more, namespace: secure, annotations: {cert-manager.io/issuer: ca}}
+spec:
+  parentRef: {name: asked}
+  listeners:
+  - {name: https, port: 443, protocol: HTTPS, hostname: more.example.com, tls: {certificateRefs: [{name: more-tls}]}}
 YAML
-kubectl wait -n secure gateway/asked --for=condition=Programmed --timeout=60s >/dev/null
+kubectl wait -n secure gateway/asked listenerset/more --for=condition=Programmed --timeout=60s >/dev/null
 address=$(kubectl get gateway asked -n secure -o jsonpath='{.status.addresses[0].value}')
-openssl s_client -connect "$address:443" -servername asked.example.com -CAfile "$work/ca.crt" -verify_return_error \
-    -verify_hostname asked.example.com </dev/null >/dev/null 2>&1 || fail "the certificate of asked.example.com is not good"
+good() { # NAME: whether it is served with a certificate for it, of that issuer
+    openssl s_client -connect "$address:443" -servername "$1" -CAfile "$work/ca.crt" -verify_return_error \
+        -verify_hostname "$1" </dev/null >/dev/null 2>&1
+}
+for name in asked.example.com more.example.com; do until_true 30 "a good certificate of $name" good "$name"; done
+kubectl delete listenerset more -n secure >/dev/null
+no_more() { ! kubectl get certificate more-tls -n secure >/dev/null 2>&1; }
+until_true 60 "the end of the ListenerSet's Certificate" no_more
+kubectl get certificate asked-tls -n secure >/dev/null || fail "the Gateway's Certificate went with that of its ListenerSet"
 kubectl delete namespace secure --timeout=120s >/dev/null
-say "it has one, and it is served"
+say "a Gateway has one, and a ListenerSet, and they are served"

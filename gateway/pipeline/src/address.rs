@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use http::{Version, header};
+use smallvec::SmallVec;
 
 use crate::head::RequestHead;
 use crate::path::{self, PathFault};
@@ -37,16 +38,13 @@ pub(crate) enum AddressFault {
     Path(#[from] PathFault),
 }
 
-/// A host of at most 255 bytes, normalised, kept in place.
-#[derive(Clone, Copy)]
-pub(crate) struct Host {
-    bytes: [u8; 255],
-    len: u8,
-}
+/// A host of at most 255 bytes, normalised; kept in place unless it is long.
+#[derive(Clone)]
+pub(crate) struct Host(SmallVec<[u8; 64]>);
 
 impl Host {
     pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).expect("only ASCII is stored")
+        std::str::from_utf8(&self.0).expect("only ASCII is stored")
     }
 
     /// Lower case, one trailing dot taken off.
@@ -55,10 +53,9 @@ impl Host {
         if name.is_empty() || name.len() > 255 || !is_host(name) {
             return None;
         }
-        let mut bytes = [0; 255];
-        bytes[..name.len()].copy_from_slice(name);
-        bytes[..name.len()].make_ascii_lowercase();
-        Some(Self { bytes, len: name.len() as u8 })
+        let mut bytes = SmallVec::from_slice(name);
+        bytes.make_ascii_lowercase();
+        Some(Self(bytes))
     }
 }
 

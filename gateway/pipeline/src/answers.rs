@@ -14,7 +14,7 @@ use crate::admission::Denied;
 use crate::cors::{Cors, Preflight};
 use crate::credential::{self, Source};
 use crate::exchange::{Exchange, REQUEST_ID};
-use crate::forwarded::{self, written};
+use crate::forwarded::{self, joined};
 use crate::head::{HeaderSink, Now, RequestHead};
 use crate::refusal::{self, LocalResponse, Refusal, whole_seconds};
 use crate::terms::{Accounts, Terms};
@@ -157,8 +157,9 @@ fn standing(terms: &Terms, accounts: &Accounts, now: Mono, sink: &mut dyn Header
     sink.append(&RATE_LIMIT_POLICY, terms.policy_field.as_bytes());
     let mut field = [0_u8; 256];
     let mut append = |start: &str, remaining: u64, reset: std::time::Duration| {
-        let reset = whole_seconds(reset);
-        sink.append(&RATE_LIMIT, written(&mut field, format_args!("{start}{remaining};t={reset}")));
+        let (mut left, mut seconds) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let parts = [start, left.format(remaining), ";t=", seconds.format(whole_seconds(reset))];
+        sink.append(&RATE_LIMIT, joined(&mut field, &parts));
     };
     for (term, bucket) in terms.rates.iter().zip(&accounts.buckets) {
         let (remaining, reset) = match bucket.take(&term.rate, 0, now) {

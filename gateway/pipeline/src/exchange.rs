@@ -147,12 +147,9 @@ impl std::fmt::Debug for Exchange {
 }
 
 impl Exchange {
-    /// Begins a request. The exchange must be [finished](Self::finish), whatever the step.
-    pub fn begin(prepared: &Arc<Prepared>, head: &RequestHead<'_>, now: Now) -> (Self, Step) {
-        let mut exchange = Self::new(prepared, head, now);
-        let step =
-            exchange.decide(head, now, Call::First).unwrap_or_else(|refusal| exchange.answer(&refusal, now));
-        (exchange, step)
+    /// What is to be done with a new request. It must be [finished](Self::finish), whatever the step.
+    pub fn begin(&mut self, head: &RequestHead<'_>, now: Now) -> Step {
+        self.decide(head, now, Call::First).unwrap_or_else(|refusal| self.answer(&refusal, now))
     }
 
     /// Goes on after [`Step::NeedLease`] with the same head.
@@ -175,7 +172,8 @@ impl Exchange {
         (exchange, response)
     }
 
-    pub(crate) fn new(prepared: &Arc<Prepared>, head: &RequestHead<'_>, now: Now) -> Self {
+    /// A request; next, it [begins](Self::begin), where it stays: it is large.
+    pub fn new(prepared: &Arc<Prepared>, head: &RequestHead<'_>, now: Now) -> Self {
         let (client, trusted) = crate::forwarded::client(head, &prepared.settings().trusted_proxies);
         Self {
             prepared: Arc::clone(prepared),
@@ -309,7 +307,7 @@ impl Exchange {
     }
 
     /// Ends the request. Call exactly once, whatever happened.
-    pub fn finish(mut self, outcome: &Outcome, now: Now) -> Record {
+    pub fn finish(&mut self, outcome: &Outcome, now: Now) -> Record {
         let charges = self.admission.settle();
         let mut record = Record::at(u64::try_from(now.unix_us).unwrap_or(0));
         record.request_id = self.request_id.to_be_bytes();

@@ -5,7 +5,7 @@
 //! until proven otherwise and never reach the upstream.
 
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::{HeaderName, header};
 use ipnet::IpNet;
@@ -78,7 +78,10 @@ pub(crate) fn request_id(head: &RequestHead<'_>, trusted: bool) -> u128 {
 /// Writes the forwarded fields and the request id for the upstream.
 pub(crate) fn edit(head: &RequestHead<'_>, trusted: bool, id: u128, sink: &mut dyn HeaderSink) {
     let mut buffer = [0_u8; 64];
-    let address = written(&mut buffer, format_args!("{}", head.peer.to_canonical()));
+    let address = match head.peer.to_canonical() {
+        IpAddr::V4(address) => dotted(&mut buffer, address),
+        IpAddr::V6(address) => written(&mut buffer, format_args!("{address}")),
+    };
     if trusted {
         append_hop(head, address, sink);
     } else {
@@ -112,8 +115,27 @@ fn append_hop(head: &RequestHead<'_>, address: &[u8], sink: &mut dyn HeaderSink)
     sink.set(&FOR, &hops);
 }
 
+/// An address as most callers have it.
+fn dotted(buffer: &mut [u8; 64], address: Ipv4Addr) -> &[u8] {
+    let [first, second, third, fourth] = address.octets();
+    let [mut a, mut b, mut c, mut d] = [itoa::Buffer::new(); 4];
+    let parts = [a.format(first), ".", b.format(second), ".", c.format(third), ".", d.format(fourth)];
+    joined(buffer, &parts)
+}
+
+/// Texts one behind the other. A buffer that is too small cuts them; callers bring one that fits.
+pub(crate) fn joined<'b>(buffer: &'b mut [u8], parts: &[&str]) -> &'b [u8] {
+    let mut end = 0;
+    for part in parts {
+        let part = &part.as_bytes()[..part.len().min(buffer.len() - end)];
+        buffer[end..end + part.len()].copy_from_slice(part);
+        end += part.len();
+    }
+    &buffer[..end]
+}
+
 /// Formats in place.
-pub(crate) fn written<'b>(buffer: &'b mut [u8], text: std::fmt::Arguments<'_>) -> &'b [u8] {
+fn written<'b>(buffer: &'b mut [u8], text: std::fmt::Arguments<'_>) -> &'b [u8] {
     let len = {
         let mut rest = &mut *buffer;
         let all = rest.len();

@@ -53,8 +53,8 @@ fn the_plain_path_allocates_nothing() {
     let mut sink = Counting::default();
     let measured = allocation_counter::measure(|| {
         for now in 1..11 {
-            let (mut exchange, step) = Exchange::begin(&prepared, &head, at(now));
-            assert!(matches!(step, Step::Forward));
+            let mut exchange = Exchange::new(&prepared, &head, at(now));
+            assert!(matches!(exchange.begin(&head, at(now)), Step::Forward));
             exchange.edit_request(&head, &mut sink);
             assert!(matches!(exchange.request_bytes(10, at(now)), Flow::Pass));
             exchange.edit_response(&mut sink, at(now));

@@ -8,14 +8,15 @@ mod certificates;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::gateway_api::{Gateway, GatewayInfrastructure};
+use crds::gateway_api::{Gateway, GatewayInfrastructure, ListenerSet};
 use crds::gateway_fleet::{GatewayFleetSpec, ServiceType};
 use gateway_snapshot::{Snapshot, UNPRIVILEGED};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::listener::CompiledGateway;
+use crate::listener::{CompiledGateway, Gateways};
 use crate::options::Runtime;
+use crate::resources::ObjectName;
 use crate::world::World;
 
 /// Longest name of a Service and longest value of a label (RFC 1123), bytes.
@@ -54,7 +55,7 @@ pub struct Child {
 /// The objects of the fleet of some Gateways, the oldest first.
 pub(crate) fn children(
     world: &World<'_>,
-    compiled: &[&CompiledGateway],
+    (compiled, all): (&[&CompiledGateway], &Gateways),
     snapshot: &Snapshot,
     runtime: &Runtime,
 ) -> Vec<Child> {
@@ -77,27 +78,31 @@ pub(crate) fn children(
         drain_s: snapshot.settings.drain_timeout_ms.div_ceil(1_000),
         runtime,
     };
-    let mut all = vec![
+    let mut children = vec![
         parts.child("ServiceAccount", "v1", json!({"automountServiceAccountToken": false})),
         parts.child(parts.workload(), "apps/v1", parts.processes()),
         parts.child("PodDisruptionBudget", "policy/v1", parts.disruption()),
         parts.child("NetworkPolicy", "networking.k8s.io/v1", parts.network()),
     ];
     if !parts.ports.is_empty() {
-        all.push(parts.child("Service", "v1", parts.service()));
+        children.push(parts.child("Service", "v1", parts.service()));
     }
     if let Some(scaler) = parts.scaler() {
-        all.push(parts.child("HorizontalPodAutoscaler", "autoscaling/v2", scaler));
+        children.push(parts.child("HorizontalPodAutoscaler", "autoscaling/v2", scaler));
     }
-    for gateway in parts.gateways.iter().filter(|_| runtime.certificates) {
-        for (name, spec) in certificates::certificates(gateway) {
-            let mut child = parts.child("Certificate", "cert-manager.io/v1", json!({"spec": spec}));
-            Owner::new(*gateway).write(&mut child.object["metadata"]);
-            child.object["metadata"]["name"] = name.into();
-            all.push(child);
-        }
+    if runtime.certificates {
+        children.extend(parts.certificates(&sets(world, compiled, all)));
     }
-    all
+    children
+}
+
+/// ListenerSets of which listeners belong to these Gateways.
+fn sets<'a>(world: &World<'a>, compiled: &[&CompiledGateway], all: &Gateways) -> Vec<&'a ListenerSet> {
+    let ours = |gateway: &ObjectName| compiled.iter().any(|member| member.name == *gateway);
+    let theirs = all.listeners.iter().filter(|listener| ours(&listener.gateway));
+    let names: BTreeSet<&ObjectName> = theirs.filter_map(|listener| listener.set.as_ref()).collect();
+    let found = names.into_iter().filter_map(|name| world.resources.listener_sets.get(name));
+    found.map(|set| &**set).collect()
 }
 
 /// Key of the fleet of a Gateway, see [`crate::Fleet::key`].
@@ -185,6 +190,25 @@ impl Parts<'_> {
             json!({"name": self.name, "labels": self.labels(), "annotations": self.annotations()});
         self.owner.write(&mut body["metadata"]);
         Child { kind, object: body }
+    }
+
+    /// Those of the Gateways, and of `sets` of theirs: each belongs to the object that asks for it.
+    fn certificates(&self, sets: &[&ListenerSet]) -> Vec<Child> {
+        let gateways = self
+            .gateways
+            .iter()
+            .map(|gateway| (Owner::new(*gateway), &gateway.metadata, &gateway.spec.listeners));
+        let sets = sets.iter().map(|set| (Owner::new(*set), &set.metadata, &set.spec.listeners));
+        let mut children = Vec::new();
+        for (owner, metadata, listeners) in gateways.chain(sets) {
+            for (name, spec) in certificates::certificates(metadata, listeners) {
+                let mut child = self.child("Certificate", "cert-manager.io/v1", json!({"spec": spec}));
+                owner.write(&mut child.object["metadata"]);
+                child.object["metadata"]["name"] = name.into();
+                children.push(child);
+            }
+        }
+        children
     }
 
     /// What tells the Pods of this fleet from all others.

@@ -78,15 +78,21 @@ pub(crate) fn fleets(
             namespace: group[0].owner().0.name.namespace,
             name: children::name(group[0]),
             gateways: group.iter().map(|gateway| gateway.name.clone()).collect(),
-            children: children::children(world, &group, &snapshot, runtime),
+            children: children::children(world, (&group, &basis.gateways), &snapshot, runtime),
             snapshot: Arc::new(snapshot),
         }
     };
     groups.into_iter().map(fleet).collect()
 }
 
-/// Objects whose fleets stay as they are, because a Gateway is not accepted at present.
+/// Objects whose fleets, or whose part of one, stay as they are, because a Gateway or ListenerSet is not accepted at present.
 pub(crate) fn kept(derived: &Derived<'_, '_>) -> BTreeSet<ObjectRef> {
+    let detached =
+        derived.gateways.sets.iter().filter(|(_, problem)| problem.is_some()).map(|(name, _)| name);
+    let is_refused = |name| derived.gateways.get(name).is_some_and(|gateway| gateway.refused.is_some());
+    let of_refused = derived.gateways.listeners.iter().filter(|listener| is_refused(&listener.gateway));
+    let sets = detached.chain(of_refused.filter_map(|listener| listener.set.as_ref()));
+    let sets = sets.map(|name| Some(ObjectRef::new("ListenerSet", name)));
     let refused = derived.gateways.list.iter().filter(|gateway| gateway.refused.is_some());
     let own = |gateway: &CompiledGateway| ObjectRef::new("Gateway", &gateway.name);
     let gateways = &derived.world.resources.gateways;
@@ -94,7 +100,7 @@ pub(crate) fn kept(derived: &Derived<'_, '_>) -> BTreeSet<ObjectRef> {
         let name = fleet_named(derived.world, gateways.get(&gateway.name)?)?;
         Some(ObjectRef::new("GatewayFleet", &name))
     };
-    refused.flat_map(|gateway| [Some(own(gateway)), named(gateway)]).flatten().collect()
+    refused.flat_map(|gateway| [Some(own(gateway)), named(gateway)]).chain(sets).flatten().collect()
 }
 
 /// Settings of one process for all Gateways: those of the oldest that has a fleet.

@@ -61,8 +61,8 @@ pub struct Compiled {
     /// The same cut for the processes of each Gateway, or of merged ones, the oldest Gateway first; none where all share
     /// one process.
     pub fleets: Vec<Fleet>,
-    /// Gateways and GatewayFleets that have no fleet here, or not all that they had, because a mistake keeps a Gateway
-    /// from being accepted: what runs for them is to stay.
+    /// Gateways, ListenerSets and GatewayFleets that have no fleet here, or not all that they had, because a mistake keeps a
+    /// Gateway or ListenerSet from being accepted: what runs for them is to stay.
     pub kept: BTreeSet<ObjectRef>,
     /// For analytics; with a version of its own.
     pub catalog: Arc<Catalog>,

@@ -54,7 +54,8 @@ pub(crate) struct Children {
     client: kube::Client,
     apis: BTreeMap<&'static str, ApiResource>,
     applied: BTreeMap<Id, Applied>,
-    /// Why children could not be applied, by the key of their fleet.
+    /// Why children could not be applied, by the key of their fleet; with a name behind it where that is of no concern to the
+    /// fleet itself.
     pub(crate) trouble: BTreeMap<String, String>,
 }
 
@@ -95,7 +96,7 @@ impl Children {
         }
         let (applied, trouble) = self.apply_all(ANALYTICS, vec![child]).await;
         self.applied.extend(applied);
-        self.trouble.extend(trouble.map(|trouble| (ANALYTICS.to_owned(), trouble)));
+        self.trouble.extend(trouble);
     }
 
     /// Applies and deletes what has to be.
@@ -130,17 +131,14 @@ impl Children {
         let this = &*self;
         let work = |(fleet, children)| async move {
             let fleet: &Fleet = fleet;
-            (fleet.key.clone(), this.apply_all(&fleet.key, children).await)
+            this.apply_all(&fleet.key, children).await
         };
         let results: Vec<_> = futures::stream::iter(due).map(work).buffer_unordered(AT_ONCE).collect().await;
-        self.trouble
-            .retain(|key, _| key == ANALYTICS || compiled.fleets.iter().any(|fleet| fleet.key == *key));
-        for (key, (applied, trouble)) in results {
+        // What was in trouble was due.
+        self.trouble.retain(|key, _| key == ANALYTICS);
+        for (applied, trouble) in results {
             self.applied.extend(applied);
-            match trouble {
-                Some(trouble) => _ = self.trouble.insert(key, trouble),
-                None => _ = self.trouble.remove(&key),
-            }
+            self.trouble.extend(trouble);
         }
         self.delete(world, compiled).await;
     }
@@ -154,9 +152,14 @@ impl Children {
         self.applied.get(&id(child)).is_none_or(|applied| applied.hash != hash(&child.object))
     }
 
-    /// Applies one after the other, in order, until one fails.
-    async fn apply_all(&self, fleet: &str, children: Vec<Child>) -> (Vec<(Id, Applied)>, Option<String>) {
-        let mut done = Vec::new();
+    /// Applies one after the other, in order, until one fails; what was applied, and the trouble by whose it is. What belongs
+    /// to a ListenerSet is no trouble of the fleet: its author may be another than the Gateway's.
+    async fn apply_all(
+        &self,
+        fleet: &str,
+        children: Vec<Child>,
+    ) -> (Vec<(Id, Applied)>, Vec<(String, String)>) {
+        let (mut done, mut trouble) = (Vec::new(), Vec::new());
         for child in children {
             let id = id(&child);
             let params = PatchParams::apply(MANAGER).force();
@@ -169,11 +172,17 @@ impl Children {
                 }
                 Err(error) => {
                     tracing::warn!(fleet, kind = child.kind, %error, "a child cannot be applied; trying again");
-                    return (done, Some(format!("{} {} cannot be applied: {error}", child.kind, id.1)));
+                    let text = format!("{} {} cannot be applied: {error}", child.kind, id.1);
+                    if child.object["metadata"]["ownerReferences"][0]["kind"] == "ListenerSet" {
+                        trouble.push((format!("{fleet} {}", id.1), text));
+                        continue;
+                    }
+                    trouble.push((fleet.to_owned(), text));
+                    return (done, trouble);
                 }
             }
         }
-        (done, None)
+        (done, trouble)
     }
 
     fn api(&self, (kind, name): &Id) -> Api<DynamicObject> {
@@ -194,8 +203,11 @@ impl Children {
         let gateways = world.resources.gateways.iter().map(|(name, it)| ("Gateway", name, &it.metadata));
         let fleets = world.resources.gateway_fleets.iter();
         let fleets = fleets.map(|(name, it)| ("GatewayFleet", name, &it.metadata));
+        let sets = world.resources.listener_sets.iter();
+        let sets = sets.map(|(name, it)| ("ListenerSet", name, &it.metadata));
         let decided = gateways
             .chain(fleets)
+            .chain(sets)
             .filter(|(kind, name, _)| !compiled.kept.contains(&ObjectRef { kind, name: (*name).clone() }));
         let decided: BTreeSet<&str> =
             decided.filter_map(|(_, _, metadata)| metadata.uid.as_deref()).collect();

@@ -34,7 +34,7 @@ pub(crate) struct Live {
     pub(crate) resource_version: String,
     pub(crate) generation: Option<i64>,
     pub(crate) uid: String,
-    /// `uid` of the Gateway or GatewayFleet that it belongs to: children of ours only.
+    /// `uid` of the Gateway, ListenerSet or GatewayFleet that it belongs to: children of ours only.
     pub(crate) owner: Option<String>,
     pub(crate) status: Value,
 }
@@ -135,7 +135,9 @@ fn owner(object: &Value) -> Option<String> {
         return None;
     }
     let owners = object["metadata"]["ownerReferences"].as_array()?;
-    let of_ours = |owner: &&Value| owner["kind"] == "Gateway" || owner["kind"] == "GatewayFleet";
+    let of_ours = |owner: &&Value| {
+        owner["kind"].as_str().is_some_and(|kind| ["Gateway", "GatewayFleet", "ListenerSet"].contains(&kind))
+    };
     let owner = owners.iter().filter(of_ours).find(|owner| owner["controller"] == true)?;
     Some(owner["uid"].as_str()?.to_owned())
 }

@@ -265,7 +265,9 @@ impl Request {
     }
 
     pub(crate) fn begin(&self, prepared: &Arc<Prepared>, now: Now) -> (Exchange, Step) {
-        Exchange::begin(prepared, &self.head(), now)
+        let mut exchange = Exchange::new(prepared, &self.head(), now);
+        let step = exchange.begin(&self.head(), now);
+        (exchange, step)
     }
 }
 
@@ -300,7 +302,7 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).map_or("-", |value| value.to_str().unwrap())
 }
 
-pub(crate) fn finish(exchange: Exchange, status: u16, now: Now) -> Record {
+pub(crate) fn finish(mut exchange: Exchange, status: u16, now: Now) -> Record {
     exchange.finish(&Outcome { status, ..Outcome::default() }, now)
 }
 

@@ -197,9 +197,8 @@ impl<C: Caller> Exchange<C> {
             // What a HEAD request is told of the length it would get stays (RFC 9110, 8.6).
             Body::Nothing => sink.keep_first("content-length"),
             Body::Counted(length) => {
-                let mut room = [0_u8; 20];
                 sink.drop_all("content-length");
-                sink.add("content-length", decimal(&mut room, *length));
+                sink.add("content-length", itoa::Buffer::new().format(*length).as_bytes());
             }
             Body::Chunked(_) | Body::UntilClosed { .. } => {
                 sink.drop_all("content-length");
@@ -240,14 +239,6 @@ fn chunk(out: &mut Vec<u8>, size: usize, more: bool) {
     use std::io::Write;
     let end = if more { "\r\n" } else { "" };
     write!(out, "{end}{size:x}\r\n").expect("a vector takes all");
-}
-
-fn decimal(room: &mut [u8; 20], number: u64) -> &[u8] {
-    use std::io::Write;
-    let mut rest = &mut room[..];
-    write!(rest, "{number}").expect("64 bits have 20 digits at most");
-    let left = rest.len();
-    &room[..20 - left]
 }
 
 fn number(value: &[u8]) -> Option<i16> {

@@ -26,13 +26,23 @@ pub(crate) fn facts(received: &Received<'_>, connection: &Arc<Connection>, ctx: 
     });
     // Of two, neither can be trusted to be the caller's.
     let traceparent = traceparent.filter(|_| count == 1);
+    let [first, second, random, trace @ ..]: [u64; 6] = rand::random();
     Facts {
         connection: Arc::clone(connection),
-        request_id: uuid::Uuid::now_v7().as_u128(),
-        random: rand::random(),
-        trace: Trace::new(traceparent, rand::random(), ctx.config.settings.trace_per_mille),
+        request_id: request_id(ctx, first, second as u16),
+        random,
+        trace: Trace::new(traceparent, trace, ctx.config.settings.trace_per_mille),
         upgrade: received.asks_for_tunnel(),
     }
+}
+
+/// A fresh UUIDv7 (RFC 9562, 5.7), by the clock that the record goes by.
+fn request_id(ctx: &Context, first: u64, second: u16) -> u128 {
+    let millis = u64::try_from(ctx.shared.clock.at(ctx.start).unix_us / 1_000).unwrap_or(0);
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&first.to_le_bytes());
+    random[8..].copy_from_slice(&second.to_le_bytes());
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().as_u128()
 }
 
 /// The pipeline's decision: an answer of our own, or none: forward.
@@ -40,8 +50,13 @@ pub(crate) async fn decide(received: &Received<'_>, ctx: &mut Context) -> Option
     let clock = &ctx.shared.clock;
     let facts = ctx.facts.as_ref()?;
     let now = clock.at(ctx.now());
-    let (exchange, mut step) = Exchange::begin(&ctx.config.prepared, &received.head(facts), now);
-    let exchange = ctx.exchange.insert(exchange);
+    // The head, which is no one else's to see, is gone before anything is waited for.
+    let (exchange, mut step) = {
+        let head = received.head(facts);
+        let exchange = ctx.exchange.insert(Exchange::new(&ctx.config.prepared, &head, now));
+        let step = exchange.begin(&head, now);
+        (exchange, step)
+    };
     loop {
         exchange.nudges(&mut |slot| ctx.shared.leases.nudge(slot));
         match step {

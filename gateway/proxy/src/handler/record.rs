@@ -34,11 +34,12 @@ pub(crate) struct Ending {
 /// Writes the record of a request, once: before the last byte of the answer leaves, so that a caller which has
 /// the whole answer has its record, too, even if the process is killed in the next moment.
 pub(crate) fn write(ctx: &mut Context) {
-    let (Some(exchange), Some(facts)) = (ctx.exchange.take(), ctx.facts.take()) else { return };
+    let (Some(facts), Some(exchange)) = (ctx.facts.take(), &ctx.exchange) else { return };
+    let (told, outcome, now) = (Told::of(exchange, ctx, &facts), outcome(ctx, &facts), ctx.now());
+    let Some(exchange) = &mut ctx.exchange else { return };
+    let record = exchange.finish(&outcome, ctx.shared.clock.at(now));
+    ctx.exchange = None;
     let shared = &ctx.shared;
-    let told = Told::of(&exchange, ctx, &facts);
-    let now = ctx.now();
-    let record = exchange.finish(&outcome(ctx, &facts), shared.clock.at(now));
     shard(&shared.spool).append(&record);
     facts.connection.count_record();
     let took = now.saturating_duration_since(ctx.start);

@@ -7,16 +7,23 @@ use http::HeaderName;
 
 use super::{Field, MOST_FIELDS, Span, View};
 
+/// Lengths of names that are told apart; longer ones are the last.
+const LENGTHS: usize = 32;
+/// Fields that have a bit by length.
+const INDEXED: usize = 64;
+
 /// Edits to one head; used again for the next, so that nothing is allocated.
 #[derive(Debug, Default)]
 pub(crate) struct Edits {
     /// One bit for each field of the head that is gone.
     gone: [u64; MOST_FIELDS / 64],
-    /// One bit for each length of a name that there may be, by which most names are known not to be there.
-    lengths: u64,
+    /// By length of a name, one bit for each of the first 64 fields whose name is so long: most names are not there.
+    by_length: [u64; LENGTHS],
     /// New fields as they are written, those that were withdrawn included.
     lines: Vec<u8>,
     added: Vec<Added>,
+    /// One bit for each length of a name that was added.
+    added_lengths: u32,
     withdrawn: bool,
 }
 
@@ -41,8 +48,12 @@ impl Edits {
         self.gone = [0; MOST_FIELDS / 64];
         self.lines.clear();
         self.added.clear();
+        self.added_lengths = 0;
         self.withdrawn = false;
-        self.lengths = view.fields.iter().fold(0, |lengths, field| lengths | length(field.name.len()));
+        self.by_length = [0; LENGTHS];
+        for (at, field) in view.fields.iter().take(INDEXED).enumerate() {
+            self.by_length[length(field.name.len())] |= 1 << at;
+        }
         Sink { view, edits: self }
     }
 
@@ -100,9 +111,9 @@ fn write_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The bit of a name's length; long names share one.
-fn length(len: usize) -> u64 {
-    1 << len.min(63)
+/// Where a name of this length is in the index.
+fn length(len: usize) -> usize {
+    len.min(LENGTHS - 1)
 }
 
 impl Field {
@@ -119,15 +130,24 @@ impl Field {
 impl Sink<'_> {
     /// Removes the fields of a name in lower case.
     pub(crate) fn drop_all(&mut self, name: &str) {
-        if self.edits.lengths & length(name.len()) == 0 {
-            return;
-        }
-        for (at, field) in self.view.fields.iter().enumerate() {
-            if field.is(self.view.bytes, name) {
-                self.edits.gone[at / 64] |= 1 << (at % 64);
+        let View { bytes, fields } = self.view;
+        let edits = &mut *self.edits;
+        let mut candidates = edits.by_length[length(name.len())];
+        while candidates != 0 {
+            let at = candidates.trailing_zeros() as usize;
+            candidates &= candidates - 1;
+            if fields[at].is(bytes, name) {
+                edits.gone[0] |= 1 << at;
             }
         }
-        let edits = &mut *self.edits;
+        for (at, field) in fields.iter().enumerate().skip(INDEXED) {
+            if field.is(bytes, name) {
+                edits.gone[at / 64] |= 1 << (at % 64);
+            }
+        }
+        if edits.added_lengths & 1 << length(name.len()) == 0 {
+            return;
+        }
         for added in &mut edits.added {
             if added.name.len() == name.len() && added.name.of(&edits.lines) == name.as_bytes() {
                 (added.withdrawn, edits.withdrawn) = (true, true);
@@ -156,7 +176,7 @@ impl Sink<'_> {
         write_line(lines, name.as_bytes(), value);
         let added = Added { name: (start..start + name.len()).into(), end: lines.len(), withdrawn: false };
         self.edits.added.push(added);
-        self.edits.lengths |= length(name.len());
+        self.edits.added_lengths |= 1 << length(name.len());
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Entry {
     asked: Option<Mono>,
     /// No ask before this.
     quiet_until: Mono,
+    /// No ask before this for more than is needed.
+    content_until: Mono,
     meter: Meter,
 }
 
@@ -81,6 +83,7 @@ impl Entry {
             needed_at: Mono::ZERO,
             asked: None,
             quiet_until: Mono::ZERO,
+            content_until: Mono::ZERO,
             meter: Meter::default(),
         }
     }
@@ -137,7 +140,8 @@ impl Entry {
 
     /// What to ask now, if anything.
     pub(super) fn ask(&mut self, now: Mono, answer_within: Duration) -> Option<Ask> {
-        let low = self.lease.is_some() && self.slot.is_low() && now.since(self.meter.used_at) < DEMAND_LASTS;
+        let low = self.lease.is_some() && self.slot.is_low() && now >= self.content_until;
+        let low = low && now.since(self.meter.used_at) < DEMAND_LASTS;
         let free = now >= self.quiet_until(answer_within);
         let count = self.lease.as_ref().map(|lease| (lease.id, lease.count(&self.slot)));
         if free && (self.is_waiting() || low) {
@@ -229,9 +233,9 @@ impl Entry {
     pub(super) fn denied(&mut self, reason: Denial, limits: Option<&Limits>, retry: Mono, now: Mono) {
         // Who only wanted to be full again has units, and may get those of others once they are needed.
         let waiting = self.is_waiting();
+        *(if waiting { &mut self.quiet_until } else { &mut self.content_until }) = retry;
         self.asked = None;
         self.need = 0;
-        self.quiet_until = retry;
         let Some(limits) = limits else { return };
         self.slot.set_limits(limits, now);
         if reason == Denial::Exhausted && waiting {

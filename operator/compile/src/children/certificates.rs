@@ -1,11 +1,13 @@
-//! cert-manager Certificates for a Gateway with cert-manager's annotations, where its own Gateway API support is off.
+//! cert-manager Certificates for a Gateway or ListenerSet with cert-manager's annotations, where its own Gateway API support is
+//! off.
 //!
-//! In: a Gateway. Out: one Certificate for each Secret of its namespace that its HTTPS listeners refer to, with the
+//! In: its metadata and listeners. Out: one Certificate for each Secret of its namespace that its HTTPS listeners refer to, with the
 //! hostnames of those listeners, as cert-manager's gateway-shim makes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::gateway_api::{Gateway, TlsMode};
+use crds::gateway_api::{Listener, TlsMode};
+use crds::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 const ISSUER: &str = "cert-manager.io/issuer";
@@ -18,8 +20,8 @@ const FIELDS: [(&str, &str); 3] = [
 ];
 
 /// Name and `spec` of each Certificate; none without the annotations.
-pub(super) fn certificates(gateway: &Gateway) -> Vec<(String, Value)> {
-    let annotation = |key: &str| gateway.metadata.annotations.as_ref()?.get(key);
+pub(super) fn certificates(metadata: &ObjectMeta, listeners: &[Listener]) -> Vec<(String, Value)> {
+    let annotation = |key: &str| metadata.annotations.as_ref()?.get(key);
     let issuer = annotation(ISSUER).map(|name| (name, "Issuer"));
     let Some((name, kind)) = issuer.or_else(|| Some((annotation(CLUSTER_ISSUER)?, "ClusterIssuer"))) else {
         return Vec::new();
@@ -35,14 +37,14 @@ pub(super) fn certificates(gateway: &Gateway) -> Vec<(String, Value)> {
         }
         spec
     };
-    secrets(gateway).iter().map(|(secret, names)| ((*secret).to_owned(), spec(secret, names))).collect()
+    let secrets = secrets(metadata.namespace.as_deref(), listeners);
+    secrets.iter().map(|(secret, names)| ((*secret).to_owned(), spec(secret, names))).collect()
 }
 
-/// Secrets of the Gateway's own namespace, with the hostnames of the listeners that refer to them.
-fn secrets(gateway: &Gateway) -> BTreeMap<&str, BTreeSet<&str>> {
-    let own = gateway.metadata.namespace.as_deref();
+/// Secrets of the listeners' own namespace, with the hostnames of those that refer to them.
+fn secrets<'a>(own: Option<&str>, listeners: &'a [Listener]) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
     let mut secrets: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for listener in &gateway.spec.listeners {
+    for listener in listeners {
         let hostname = listener.hostname.as_deref().filter(|name| !name.is_empty());
         let tls = listener.tls.as_ref().filter(|tls| tls.mode.is_none_or(|mode| mode == TlsMode::Terminate));
         let (Some(hostname), Some(tls)) = (hostname, tls) else { continue };
