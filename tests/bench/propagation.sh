@@ -2,14 +2,14 @@
 # How long a change takes on a real Kubernetes node: from `apply` of an HTTPRoute until every gateway of a fleet serves it,
 # beside many other routes. Writes a table to standard output.
 #
-#   tests/bench/propagation.sh [ROUTES [CHANGES]]     by default 5000 and 200; PROFILE: the cargo profile of the images
+#   tests/bench/propagation.sh [ROUTES [CHANGES]]     by default 5000 and 400; PROFILE: the cargo profile of the images
 #
 # The node must run (make cluster). Answers are redirects that the gateways give by themselves, asked for every
 # 4 ms over one kept connection to each of two gateways. No answer in between may be anything but the one before or after.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../cluster/lib.sh"
 cd "$here/../.."
-routes=${1:-5000} changes=${2:-200} profile=${PROFILE:-dist}
+routes=${1:-5000} changes=${2:-400} profile=${PROFILE:-dist}
 work=$(mktemp -d)
 finish() {
     kubectl delete namespace bench --ignore-not-found --wait=false >/dev/null 2>&1 || true

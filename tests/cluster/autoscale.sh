@@ -105,3 +105,20 @@ wait
 none_failed "$work"/answers.*
 until_true 120 "usage of $sent requests" reported "$begun"
 say "$sent requests while the fleet grew and shrank by them: 0 failed, $sent in the report"
+
+# Another provider has the API: fleets scale by CPU, and say so. The operator finds out at its start, or within a minute.
+api=v1beta1.external.metrics.k8s.io
+kubectl patch apiservice "$api" --type=merge -p '{"spec":{"service":{"namespace":"other","name":"metrics"}}}' >/dev/null
+kubectl rollout restart -n turnpike-system deployment/turnpike-operator >/dev/null
+told() { kubectl get gatewayfleet web -n shop -o jsonpath='{.status.conditions[0].message}' | grep -q "is another's in this cluster"; }
+until_true 120 "a status that says whose the API is" told
+by() { [ "$(kubectl get hpa -n shop -o jsonpath='{.items[0].spec.metrics[*].type}')" = "$1" ]; }
+until_true 30 "scaling by CPU alone" by Resource
+if helm test turnpike -n turnpike-system --timeout 60s >/dev/null 2>&1; then fail "doctor finds nothing wrong"; fi
+kubectl logs -n turnpike-system turnpike-doctor >"$work/doctor"
+grep -q "GatewayFleet shop/web: .*external.metrics.k8s.io is another's" "$work/doctor" ||
+    { cat "$work/doctor" >&2; fail "doctor does not name the fleet"; }
+kubectl delete apiservice "$api" >/dev/null
+until_true 120 "scaling by requests again" by "Resource External"
+until_true 60 "requests in a second as a metric again" external turnpike_requests_per_second
+say "while the API was another's: CPU alone, status and doctor say so; then by requests again"

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crds::gateway_fleet::GatewayFleetSpec;
 use crds::k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use crds::k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use gateway_snapshot::{Certificate, Key, Snapshot};
@@ -70,6 +71,10 @@ pub async fn examine(controller_name: &str, now: Timestamp) -> Result<Vec<Check>
     for (object, status) in &compiled.statuses {
         let live = cluster.statuses.get(&(object.kind, object.name.clone())).unwrap_or(&Value::Null);
         findings.extend(wrong(object, status.generation, live, controller_name));
+    }
+    for (name, fleet) in &cluster.resources.gateway_fleets {
+        let live = cluster.statuses.get(&("GatewayFleet", name.clone())).unwrap_or(&Value::Null);
+        findings.extend(by_cpu_only(name, &fleet.spec, live));
     }
     if findings.len() == before {
         let found = format!("nothing wrong with {} objects of ours", compiled.statuses.len());
@@ -205,6 +210,15 @@ async fn workloads(client: &Client) -> Result<Vec<Check>, Error> {
         checks.push(Check::new(what, wanted > 0 && ready >= wanted, found, cure));
     }
     Ok(checks)
+}
+
+/// A fleet that is to scale by its requests and does not, as its status says.
+fn by_cpu_only(name: &ObjectName, spec: &GatewayFleetSpec, live: &Value) -> Option<Check> {
+    spec.autoscaling.as_ref().filter(|scaling| scaling.by_requests())?;
+    let accepted = live["conditions"].as_array()?.iter().find(|told| told["type"] == "Accepted")?;
+    let message = accepted["message"].as_str().filter(|text| text.contains("external.metrics.k8s.io"))?;
+    let cure = "remove what else serves external.metrics.k8s.io (kubectl get apiservice v1beta1.external.metrics.k8s.io), or scale by CPU";
+    Some(Check::new("scaling", false, format!("GatewayFleet {name}: {message}"), cure))
 }
 
 /// Whether fleets that are to scale can.

@@ -23,6 +23,20 @@ fn what_is_well_or_not_ours_is_not_named() {
 }
 
 #[test]
+fn a_fleet_that_cannot_scale_by_its_requests_is_named() {
+    let check = |autoscaling: Value, message: &str| {
+        let spec = serde_json::from_value(json!({"autoscaling": autoscaling})).unwrap();
+        let live = json!({"conditions": [{"type": "Accepted", "status": "True", "message": message}]});
+        by_cpu_only(&ObjectName::new("shop", "web"), &spec, &live).map(|check| check.found)
+    };
+    let by_requests = json!({"minReplicas": 1, "maxReplicas": 3, "requestsPerSecond": 40});
+    let message = "the API external.metrics.k8s.io is another's in this cluster";
+    assert_eq!(check(by_requests.clone(), message), Some(format!("GatewayFleet shop/web: {message}")));
+    assert_eq!(check(by_requests, ""), None);
+    assert_eq!(check(json!({"minReplicas": 1, "maxReplicas": 3, "cpuPercent": 80}), message), None);
+}
+
+#[test]
 fn what_is_not_well_is_named_with_its_message() {
     let parents = json!([condition("Accepted", "False", 2), condition("PartiallyInvalid", "True", 2)]);
     let listeners = json!([{"name": "http", "conditions": [condition("Programmed", "Unknown", 2)]}]);
