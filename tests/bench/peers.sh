@@ -252,7 +252,7 @@ after+=" $(memory "${pid[pingora]}"), Turnpike's gateway $(memory "${pid[turnpik
 say "latency"
 half=$(awk -F'\t' '$1 == "keep-alive" && $2 == "nginx" {print $3}' "$results" | sort -n | awk '{v[NR] = $1} END {printf "%d", v[int((NR + 1) / 2)] / 2}')
 printf '\n## Latency, and what a request takes\n\nRequests are due at fixed times, half as many as nginx can answer: none waits for another to be sent, and one that is\n'
-printf 'due while its connection is busy counts from then on. 64 connections, HTTP/1.1, 1 KiB; load and upstream on core 1.\n\n'
+printf 'due while its connection is busy counts from then on. 64 connections, HTTP/1.1, 1 KiB. Load, upstream and analytics share core 1:\nrounds of a second show what else that core did more than what the proxy did.\n\n'
 latency "$half"
 say "system calls, idle connections"
 echo
