@@ -100,8 +100,8 @@ impl Memo {
         (snapshot.routes, other_targets) = self.routes.renew(world, rules, other_basis, &before.routes);
         let others = self.used.follow(&before.routes, &snapshot.routes);
         let endpoints = world.digest(|kind| kind == ENDPOINTS);
-        let same =
-            !other_basis && !other_targets && endpoints == std::mem::replace(&mut self.endpoints, endpoints);
+        let same_endpoints = endpoints == std::mem::replace(&mut self.endpoints, endpoints);
+        let same = same_endpoints && !other_basis && !other_targets;
         snapshot.backends = if same { before.backends.clone() } else { self.routes.backends(world) };
         if other_basis || others {
             refer(&mut snapshot, &self.used, &self.basis);
