@@ -26,7 +26,8 @@ pub(crate) async fn confirm(
     outcome: &Outcome,
 ) -> anyhow::Result<()> {
     let Some(version) = &outcome.version else {
-        let told = format!("  {} alerts, prices and names updated", paint(Style::Good, "✓"));
+        let told =
+            format!("  {} alerts, prices and names updated: {}", paint(Style::Good, "✓"), outcome.summary);
         return if outcome.catalog { say(&told) } else { Ok(()) };
     };
     let began = Instant::now();
