@@ -84,7 +84,12 @@ fn describe(leaf: &[u8]) -> Result<(Vec<String>, String, [i64; 2]), PairError> {
     names.dedup();
     let validity = parsed.validity();
     let validity = [validity.not_before.timestamp(), validity.not_after.timestamp()];
-    Ok((names, hex::encode(parsed.raw_serial()), validity))
+    Ok((names, serial(parsed.raw_serial()), validity))
+}
+
+/// A serial number as people's tools write it: DER puts a zero before a number that would be negative without (X.690, 8.3).
+fn serial(der: &[u8]) -> String {
+    hex::encode(der.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(der))
 }
 
 fn parses(der: &[u8]) -> bool {
@@ -119,6 +124,17 @@ mod tests {
         assert_eq!(certificate.names, ["*.shop.example", "shop.example"]);
         assert!(certificate.not_after > 4_000_000_000 && !certificate.serial.is_empty());
         assert!(is_bundle(&chain) && !is_bundle(&key) && !is_bundle(""));
+    }
+
+    #[test]
+    fn a_serial_number_is_written_as_by_openssl() {
+        for (bytes, written) in [(&[0xf1, 2][..], "f102"), (&[0x0a, 0], "0a00"), (&[5], "05")] {
+            let mut params = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
+            params.serial_number = Some(rcgen::SerialNumber::from_slice(bytes));
+            let key = rcgen::KeyPair::generate().unwrap();
+            let chain = params.self_signed(&key).unwrap().pem();
+            assert_eq!(pair(chain.as_bytes(), key.serialize_pem().as_bytes()).unwrap().serial, written);
+        }
     }
 
     #[test]
