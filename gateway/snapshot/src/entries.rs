@@ -263,6 +263,9 @@ impl<V> Entries<V> {
 impl<V: PartialEq> Entries<V> {
     /// Shares with `from` what is equal: it need not be hashed again, and is quickly found to be the same.
     pub fn adopt(&mut self, from: &Self) {
+        if from.is_empty() {
+            return;
+        }
         let (put, drop) = from.difference(self);
         *self = from.clone();
         for key in drop {

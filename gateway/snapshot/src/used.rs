@@ -34,17 +34,27 @@ impl Counts {
         self.0.keys()
     }
 
+    /// How many different ones something refers to.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing is referred to.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// One reference more; whether it is the first.
-    fn add(&mut self, key: &Key) -> bool {
+    pub fn add(&mut self, key: &str) -> bool {
         if let Some(count) = self.0.get_mut(key) {
             *count += 1;
             return false;
         }
-        self.0.insert(key.clone(), 1).is_none()
+        self.0.insert(key.to_owned(), 1).is_none()
     }
 
     /// One reference less; whether it was the last.
-    fn take(&mut self, key: &Key) -> bool {
+    pub fn take(&mut self, key: &str) -> bool {
         let count = self.0.get_mut(key).map_or(0, |count| {
             *count -= 1;
             *count

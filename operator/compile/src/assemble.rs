@@ -43,7 +43,7 @@ pub(crate) struct Derived<'w, 'a> {
 /// All that comes of what is in `memo`, with what to tell the authors.
 pub(crate) fn report(world: &World<'_>, memo: &Memo, fleets: Vec<Fleet>) -> Compiled {
     let derived = Derived::new(world, memo);
-    let mut found = if fleets.is_empty() { fleets::unused(&derived) } else { Vec::new() };
+    let mut found = fleets::unused(&derived);
     warnings::add(&derived, &memo.snapshot, &mut found);
     let mut statuses = statuses::all(&derived);
     let mut unused = unused::unused(world);

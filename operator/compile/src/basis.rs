@@ -41,10 +41,7 @@ pub(crate) struct Basis {
 impl Basis {
     /// Makes it that of `world`; whether it is another one than before.
     pub(crate) fn renew(&mut self, world: &World<'_>) -> bool {
-        let from = Some((
-            world.digest(|kind| !OTHERS.contains(&kind)),
-            Options { now: None, ..world.options.clone() },
-        ));
+        let from = Some((world.digest(|kind| !OTHERS.contains(&kind)), world.options.timeless()));
         if self.from == from {
             return false;
         }

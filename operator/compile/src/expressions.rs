@@ -3,41 +3,30 @@
 //! Each by itself is bounded where it is checked; here the sum is. The oldest routes come first; one that does not fit
 //! any more is left out whole, and says so. Equal expressions count once, as gateways compile them once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crds::conditions::Reason;
-use gateway_snapshot::{PathMatch, REGEX_SIZE_LIMIT, REGEX_TOTAL_LIMIT, StringMatch, regex_cost};
+use gateway_snapshot::{Counts, PathMatch, REGEX_SIZE_LIMIT, REGEX_TOTAL_LIMIT, StringMatch, regex_cost};
 
 use crate::memo::Change;
 use crate::problem::Problem;
 use crate::route::CompiledRoute;
 
-/// Different expressions, and in how many places each stands.
-#[derive(Debug, Default)]
-pub(crate) struct Count(BTreeMap<String, usize>);
-
-impl Count {
-    /// Counts what routes are instead of what they were.
-    pub(crate) fn follow(&mut self, changes: &[Change]) {
-        for (was, is) in changes {
-            for text in is.iter().flat_map(|(route, _)| expressions(route)) {
-                *self.0.entry(text.to_owned()).or_default() += 1;
-            }
-            for text in was.iter().flat_map(|(route, _)| expressions(route)) {
-                if let Some(count) = self.0.get_mut(text) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.0.remove(text);
-                    }
-                }
-            }
+/// Counts the expressions of what routes are instead of those of what they were.
+pub(crate) fn follow(counts: &mut Counts, changes: &[Change]) {
+    for (was, is) in changes {
+        for text in is.iter().flat_map(|(route, _)| expressions(route)) {
+            counts.add(text);
+        }
+        for text in was.iter().flat_map(|(route, _)| expressions(route)) {
+            counts.take(text);
         }
     }
+}
 
-    /// Whether as many as there are fit, whatever they are: to find out what they cost takes time.
-    pub(crate) fn all_fit(&self) -> bool {
-        self.0.len() <= REGEX_TOTAL_LIMIT / REGEX_SIZE_LIMIT
-    }
+/// Whether as many as there are fit, whatever they are: to find out what they cost takes time.
+pub(crate) fn all_fit(counts: &Counts) -> bool {
+    counts.len() <= REGEX_TOTAL_LIMIT / REGEX_SIZE_LIMIT
 }
 
 /// In the place of each route whose expressions do not fit: the same, refused, so that nothing of it is served.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gateway_snapshot::{Backend, Entries, Key, Part, Route, Shared, Snapshot, Used};
+use gateway_snapshot::{Backend, Counts, Entries, Key, Part, Route, Shared, Snapshot, Used};
 
 use crate::backend::{self, Target};
 use crate::basis::Basis;
@@ -56,9 +56,10 @@ pub(crate) struct Routes {
     grpc: Vec<Remembered>,
     /// Some are left out, see [`expressions`].
     bounded: bool,
-    expressions: expressions::Count,
-    /// Backends that entries lead to, and of how many routes.
-    targets: BTreeMap<Key, (Target, usize)>,
+    expressions: Counts,
+    /// Backends that entries lead to, by key, and of how many routes.
+    targets: BTreeMap<Key, Target>,
+    targeted: Counts,
 }
 
 #[derive(Debug)]
@@ -148,10 +149,8 @@ impl Routes {
         before: &Entries<Route>,
     ) -> (Entries<Route>, bool) {
         if other_basis {
-            let context = Some((
-                world.digest(|kind| !NOTHING_TO_ROUTES.contains(&kind)),
-                Options { now: None, ..world.options.clone() },
-            ));
+            let context =
+                Some((world.digest(|kind| !NOTHING_TO_ROUTES.contains(&kind)), world.options.timeless()));
             if self.context != context {
                 *self = Self { context, ..Self::default() };
             }
@@ -168,13 +167,13 @@ impl Routes {
         let (http, grpc) = (&world.resources.http_routes, &world.resources.grpc_routes);
         renew(&mut self.http, http, |route| compile(RouteView::from(route)), &mut changes);
         renew(&mut self.grpc, grpc, |route| compile(RouteView::from(route)), &mut changes);
-        self.expressions.follow(&changes);
-        let bounded = std::mem::replace(&mut self.bounded, !self.expressions.all_fit());
+        expressions::follow(&mut self.expressions, &changes);
+        let bounded = std::mem::replace(&mut self.bounded, !expressions::all_fit(&self.expressions));
         if self.bounded || bounded {
             self.bound();
         }
         if self.bounded || bounded || anew {
-            self.targets.clear();
+            (self.targets, self.targeted) = Default::default();
             let all: Vec<Change> = self.iter().map(|kept| (None, Some(kept.clone()))).collect();
             let (mut entries, _) = self.follow(&Entries::default(), &all);
             entries.adopt(before);
@@ -205,16 +204,13 @@ impl Routes {
                 entries.insert(key.clone(), known.unwrap_or(entry).clone());
             }
             for (key, target) in targets(is.as_ref()) {
-                let (_, count) = self.targets.entry(key.clone()).or_insert_with(|| (target.clone(), 0));
-                *count += 1;
-                others |= *count == 1;
+                if self.targeted.add(key) {
+                    self.targets.insert(key.clone(), target.clone());
+                    others = true;
+                }
             }
             for (key, _) in targets(was.as_ref()) {
-                let left = self.targets.get_mut(key).map(|(_, count)| {
-                    *count -= 1;
-                    *count
-                });
-                if left == Some(0) {
+                if self.targeted.take(key) {
                     self.targets.remove(key);
                     others = true;
                 }
@@ -224,9 +220,7 @@ impl Routes {
     }
 
     fn backends(&self, world: &World<'_>) -> Entries<Backend> {
-        let build = |(key, (target, _)): (&Key, &(Target, usize))| {
-            Some((key.clone(), backend::build(world, target)?))
-        };
+        let build = |(key, target): (&Key, &Target)| Some((key.clone(), backend::build(world, target)?));
         self.targets.iter().filter_map(build).collect()
     }
 }

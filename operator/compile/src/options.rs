@@ -23,6 +23,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// All that what is served depends on: time passes in warnings only.
+    pub(crate) fn timeless(&self) -> Self {
+        Self { now: None, ..self.clone() }
+    }
+
     /// Whether all Gateways share one process.
     pub(crate) fn shared_ports(&self) -> bool {
         self.runtime.is_none()
