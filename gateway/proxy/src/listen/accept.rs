@@ -4,6 +4,7 @@
 //! task per connection. A connection over the limit still gets an answer, as long as few of them wait for one.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -68,9 +69,10 @@ pub(super) async fn run<A: Application>(
     server: Arc<Server<A>>,
     stop: CancellationToken,
 ) {
+    let mut stopped = pin!(stop.cancelled());
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
+            () = &mut stopped => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -93,7 +95,8 @@ fn start<A: Application>(socket: TcpStream, peer: SocketAddr, port: &Arc<Port>, 
     let over = before >= limit;
     let (port, server) = (Arc::clone(port), Arc::clone(server));
     let tracker = server.tracker.clone();
-    tracker.spawn(async move {
+    // In a box: what runs a task moves it about, and this one is large.
+    tracker.spawn(Box::pin(async move {
         let kill = server.kill.clone();
         tokio::select! {
             biased;
@@ -101,7 +104,7 @@ fn start<A: Application>(socket: TcpStream, peer: SocketAddr, port: &Arc<Port>, 
             () = kill.cancelled() => {}
         }
         drop(guard);
-    });
+    }));
 }
 
 async fn connected<A: Application>(
@@ -111,7 +114,6 @@ async fn connected<A: Application>(
     server: &Arc<Server<A>>,
     over_limit: bool,
 ) {
-    let _ = socket.set_nodelay(true);
     let Ok(mut local) = socket.local_addr() else { return };
     local.set_port(port.seen.unwrap_or(local.port()));
     let time = server.application.limits().head_time;

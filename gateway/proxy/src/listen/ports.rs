@@ -110,6 +110,8 @@ impl<A: Application> Ports<A> {
         let address = SocketAddr::new(self.address, port);
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
+        // Accepted sockets inherit it.
+        socket.set_nodelay(true)?;
         if self.reuse_port {
             socket.set_reuseport(true)?;
         }

@@ -5,10 +5,10 @@
 //! for here, so that no request ends without a record.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -34,37 +34,37 @@ const REFUSED_STREAMS: usize = 32;
 /// Serves a connection to its end. `h2`: agreed on by TLS; without TLS the preface decides.
 pub(super) async fn connection<A: Application>(mut stream: Downstream, server: &Arc<Server<A>>, h2: bool) {
     let limits = server.application.limits();
+    // Asked for once: to listen anew for each message costs more than to go on listening.
+    let mut shutdown = server.shutdown.clone();
+    let mut down = pin!(async move { _ = shutdown.wait_for(|down| *down).await });
     let plain = stream.connection().tls.is_none();
-    if h2 || (plain && begins_with_preface(&mut stream, &limits, server).await) {
-        stream.open();
-        streams(stream, server, &limits).await;
+    let streamed = if plain {
+        tokio::select! {
+            biased;
+            found = begins_with_preface(&mut stream, limits.idle) => found,
+            () = &mut down => return,
+        }
     } else {
-        messages(stream, server).await;
+        h2
+    };
+    if streamed {
+        stream.open();
+        streams(stream, server, &limits, down).await;
+    } else {
+        messages(stream, server, down).await;
     }
 }
 
 /// Whether the first bytes are the preface; reads no more than it takes to tell.
-async fn begins_with_preface<A: Application>(
-    stream: &mut Downstream,
-    limits: &Limits,
-    server: &Server<A>,
-) -> bool {
-    let mut shutdown = server.shutdown.clone();
-    let looking = async {
-        for wanted in 1..=PREFACE.len() {
-            match stream.peek(wanted).await {
-                Ok(held)
-                    if held.len() >= wanted
-                        && PREFACE.starts_with(&held[..held.len().min(PREFACE.len())]) => {}
-                _ => return false,
-            }
+async fn begins_with_preface(stream: &mut Downstream, idle: Duration) -> bool {
+    let deadline = Instant::now() + idle;
+    for wanted in 1..=PREFACE.len() {
+        let held = stream.peek(wanted, deadline).await;
+        if held.len() < wanted || !PREFACE.starts_with(&held[..held.len().min(PREFACE.len())]) {
+            return false;
         }
-        true
-    };
-    tokio::select! {
-        found = tokio::time::timeout(limits.idle, looking) => found.unwrap_or(false),
-        _ = shutdown.wait_for(|down| *down) => false,
     }
+    true
 }
 
 /// Answers the first request of a connection over the limit, if it comes at once.
@@ -83,16 +83,17 @@ pub(super) async fn refuse_connection<A: Application>(mut stream: Downstream, se
 }
 
 /// HTTP/1: one message after another.
-async fn messages<A: Application>(mut stream: Downstream, server: &Arc<Server<A>>) {
-    let mut shutdown = server.shutdown.clone();
-    // Asked for once: to listen anew for each message costs more than to go on listening.
-    let mut down = pin!(shutdown.wait_for(|down| *down));
+async fn messages<A: Application>(
+    mut stream: Downstream,
+    server: &Arc<Server<A>>,
+    mut down: Pin<&mut impl Future<Output = ()>>,
+) {
     loop {
         let limits = server.application.limits();
         let next = tokio::select! {
             biased;
             next = stream.next_head(&limits.head, limits.idle, limits.head_time) => next,
-            _ = &mut down => return,
+            () = &mut down => return,
         };
         let head = match next {
             Next::Nothing => return,
@@ -140,7 +141,12 @@ async fn refuse<A: Application>(stream: &mut Downstream, server: &Server<A>, fau
 }
 
 /// HTTP/2: streams side by side until the caller leaves, or is idle, or the server drains.
-async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, limits: &Limits) {
+async fn streams<A: Application>(
+    stream: Downstream,
+    server: &Arc<Server<A>>,
+    limits: &Limits,
+    mut down: Pin<&mut impl Future<Output = ()>>,
+) {
     let connection = Arc::clone(stream.connection());
     let digest = Arc::new(Digest {
         proxy_digest: stream.get_proxy_digest(),
@@ -149,7 +155,6 @@ async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, li
     });
     let stream: Stream = Box::new(stream);
     let Ok(mut h2) = handshake(stream, Some(h2_options(limits))).await else { return };
-    let mut shutdown = server.shutdown.clone();
     let answered = AtomicU64::new(0);
     let mut owed = Owed { server, connection: &connection, answered: &answered, counted: None };
     let (mut draining, mut refused) = (false, 0);
@@ -160,7 +165,7 @@ async fn streams<A: Application>(stream: Downstream, server: &Arc<Server<A>>, li
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = shutdown.wait_for(|down| *down), if !draining => {
+            () = &mut down, if !draining => {
                 // GOAWAY now, and the connection ends when the running streams have.
                 h2.graceful_shutdown();
                 owed.stop_counting();

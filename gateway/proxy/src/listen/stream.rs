@@ -9,13 +9,14 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use futures::FutureExt;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
@@ -60,8 +61,9 @@ pub(crate) struct Downstream {
     /// Written since a flush was asked for last.
     fresh: bool,
     connection: Arc<Connection>,
-    proxy: Arc<ProxyDigest>,
-    socket: Arc<SocketDigest>,
+    /// For pingora, once it asks.
+    proxy: OnceLock<Arc<ProxyDigest>>,
+    socket: OnceLock<Arc<SocketDigest>>,
 }
 
 /// A request with all that was read of it and behind it.
@@ -87,22 +89,17 @@ pub(crate) enum Next {
 impl Downstream {
     /// Wraps a connection.
     pub(crate) fn new(transport: Transport, connection: Arc<Connection>) -> Self {
-        let fd = transport.as_raw_fd();
-        let socket = SocketDigest::from_raw_fd(fd);
-        // The addresses are known: without this, each first use is a system call.
-        let _ = socket.peer_addr.set(Some(connection.peer.into()));
-        let _ = socket.local_addr.set(Some(connection.local.into()));
         Self {
+            fd: transport.as_raw_fd(),
             io: Some(BufWriter::with_capacity(WRITE, transport)),
-            fd,
             held: BytesMut::new(),
             scanner: HeadScanner::default(),
             patience: Patience::default(),
             gate: Gate::Shut,
             streams: None,
             fresh: false,
-            proxy: Arc::new(connection.to_digest()),
-            socket: Arc::new(socket),
+            proxy: OnceLock::new(),
+            socket: OnceLock::new(),
             connection,
         }
     }
@@ -126,10 +123,15 @@ impl Downstream {
         }
     }
 
-    /// Reads until `wanted` bytes are held or the connection ends, and shows what is held.
-    pub(crate) async fn peek(&mut self, wanted: usize) -> io::Result<&[u8]> {
-        while self.held.len() < wanted && fill(&mut self.io, &mut self.held).await? > 0 {}
-        Ok(&self.held)
+    /// Reads until `wanted` bytes are held, the connection ends, or `deadline`; shows what is held.
+    pub(crate) async fn peek(&mut self, wanted: usize, deadline: Instant) -> &[u8] {
+        while self.held.len() < wanted {
+            match self.patience.within(deadline, fill(&mut self.io, &mut self.held)).await {
+                Some(Ok(1..)) => {}
+                _ => break,
+            }
+        }
+        &self.held
     }
 
     /// Waits up to `idle` for a request to begin and up to `time` for its head to be complete.
@@ -300,8 +302,14 @@ impl AsyncWrite for Downstream {
 
 impl Drop for Downstream {
     fn drop(&mut self) {
-        let (Some(io), Ok(runtime)) = (self.io.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (Some(mut io), Ok(runtime)) = (self.io.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
         let unread = !self.gate.is_complete() || !self.held.is_empty();
+        // Mostly all is sent, and nothing has to be waited for.
+        if !unread && io.shutdown().now_or_never().is_some() {
+            return;
+        }
         runtime.spawn(async move { tokio::time::timeout(LINGER, linger(io, unread)).await });
     }
 }
@@ -343,13 +351,20 @@ impl GetTimingDigest for Downstream {
 
 impl GetProxyDigest for Downstream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        Some(Arc::clone(&self.proxy))
+        Some(Arc::clone(self.proxy.get_or_init(|| Arc::new(self.connection.to_digest()))))
     }
 }
 
 impl GetSocketDigest for Downstream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(Arc::clone(&self.socket))
+        let digest = || {
+            let socket = SocketDigest::from_raw_fd(self.fd);
+            // The addresses are known: without this, each first use is a system call.
+            let _ = socket.peer_addr.set(Some(self.connection.peer.into()));
+            let _ = socket.local_addr.set(Some(self.connection.local.into()));
+            Arc::new(socket)
+        };
+        Some(Arc::clone(self.socket.get_or_init(digest)))
     }
 }
 

@@ -129,7 +129,18 @@ impl Field {
 
 impl Sink<'_> {
     /// Removes the fields of a name in lower case.
+    #[inline]
     pub(crate) fn drop_all(&mut self, name: &str) {
+        // Mostly no name is as long.
+        let len = length(name.len());
+        let edits = &*self.edits;
+        let indexed = edits.by_length[len] | u64::from(edits.added_lengths & 1 << len);
+        if indexed != 0 || self.view.fields.len() > INDEXED {
+            self.drop_found(name);
+        }
+    }
+
+    fn drop_found(&mut self, name: &str) {
         let View { bytes, fields } = self.view;
         let edits = &mut *self.edits;
         let mut candidates = edits.by_length[length(name.len())];

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::rig::{Rig, eventually, reason};
 use crate::snapshot::{Build, certificate, to};
-use crate::upstream::Upstream;
+use crate::upstream::{FLOOD, Upstream};
 
 fn client() -> reqwest::ClientBuilder {
     reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none())
@@ -191,6 +191,32 @@ async fn timeouts_have_their_own_words() {
     assert_eq!(response.status(), 504);
     assert_eq!(reason(response).await, "backend_timeout");
     assert_eq!(client.get(rig.url("/slow/20").await).send().await.unwrap().status(), 200);
+}
+
+/// How long the caller takes nothing is not the upstream's silence, which is shorter than it may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_caller_does_not_make_its_upstream_late() {
+    const PATIENCE: Duration = Duration::from_millis(600);
+    let (known, upstream) = Upstream::start().await;
+    let build = Build::new().backend("b", BackendProtocol::Http1, &[upstream]).rule("/", |rule| {
+        rule.backends = vec![to("b")];
+        rule.timeouts = Timeouts { request_ms: None, backend_request_ms: Some(PATIENCE.as_millis() as u64) };
+    });
+    let mut rig = Rig::start(&build).await;
+    let mut response = client().build().unwrap().get(rig.url("/flood/300").await).send().await.unwrap();
+    // Every buffer on the way is full, and has been for longer than an upstream may be silent.
+    eventually(|| async {
+        let asked = *known.asked.lock().unwrap();
+        asked.filter(|asked| asked.elapsed() > PATIENCE + Duration::from_millis(200))
+    })
+    .await;
+    let mut total = 0;
+    while let Some(piece) = response.chunk().await.unwrap() {
+        total += piece.len();
+    }
+    assert_eq!(total, FLOOD);
+    let row = &rig.records().await[0];
+    assert_eq!((row.status, row.reason.as_str()), (200, "ok"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

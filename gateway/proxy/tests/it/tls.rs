@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{CipherSuite, ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
@@ -305,13 +305,42 @@ pub(crate) async fn ask(stream: &mut TlsStream<TcpStream>, host: &str) -> String
 async fn listeners_speak_both_versions_of_tls() {
     let certificate = certificate(&["a.example"]);
     let rig = Rig::start(&Build::new().secure(&[("shop/a", certificate.clone())])).await;
-    for (version, number) in [
-        (&rustls::version::TLS12, rustls::ProtocolVersion::TLSv1_2),
-        (&rustls::version::TLS13, rustls::ProtocolVersion::TLSv1_3),
+    // The caller would like AES-256 better.
+    for (version, suite) in [
+        (&rustls::version::TLS12, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+        (&rustls::version::TLS13, CipherSuite::TLS13_AES_128_GCM_SHA256),
     ] {
         let mut stream = connect(rig.secure().await, &certificate, "a.example", version).await;
-        assert_eq!(stream.get_ref().1.protocol_version(), Some(number));
+        let session = stream.get_ref().1;
+        assert_eq!(session.protocol_version(), Some(version.version));
+        assert_eq!(session.negotiated_cipher_suite().map(|agreed| agreed.suite()), Some(suite));
         assert!(ask(&mut stream, "a.example").await.starts_with("HTTP/1.1 404 "));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_resumed_however_many_others_came() {
+    let certificate = certificate(&["a.example"]);
+    let rig = Rig::start(&Build::new().secure(&[("shop/a", certificate.clone())])).await;
+    let config = |version| {
+        let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[version]);
+        Arc::new(builder.unwrap().with_root_certificates(roots(&certificate)).with_no_client_auth())
+    };
+    let address = rig.secure().await;
+    let call = async |config: &Arc<ClientConfig>| {
+        let socket = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("a.example").unwrap();
+        let mut stream = TlsConnector::from(Arc::clone(config)).connect(name, socket).await.unwrap();
+        assert!(ask(&mut stream, "a.example").await.starts_with("HTTP/1.1 404 "));
+        stream.get_ref().1.handshake_kind().unwrap()
+    };
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let known = config(version);
+        assert_eq!(call(&known).await, HandshakeKind::Full);
+        for _ in 0..300 {
+            assert_eq!(call(&config(version)).await, HandshakeKind::Full);
+        }
+        assert_eq!(call(&known).await, HandshakeKind::Resumed);
     }
 }
 

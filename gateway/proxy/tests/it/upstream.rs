@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -17,7 +17,13 @@ pub(crate) struct Upstream {
     /// Requests that arrived, as JSON.
     pub(crate) seen: Arc<Mutex<Vec<Value>>>,
     count: Arc<AtomicU32>,
+    /// When the last piece of `/flood` was asked for.
+    pub(crate) asked: Arc<Mutex<Option<Instant>>>,
 }
+
+/// Bytes of `/flood`: more than all buffers on the way hold.
+pub(crate) const FLOOD: usize = 64 << 20;
+const PIECE: usize = 1 << 18;
 
 impl Upstream {
     /// Serves HTTP/1.1 and HTTP/2 with prior knowledge on a free port.
@@ -31,6 +37,7 @@ impl Upstream {
             .route("/slow/{ms}", any(slow))
             .route("/trickle", get(trickle))
             .route("/big/{bytes}", get(big))
+            .route("/flood/{ms}", get(flood))
             .fallback(echo)
             .with_state(upstream.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -102,4 +109,19 @@ async fn trickle() -> Response {
 
 async fn big(Path(bytes): Path<usize>) -> Response {
     vec![b'x'; bytes].into_response()
+}
+
+/// A body as fast as it is taken, but for a pause before its last piece.
+async fn flood(State(upstream): State<Upstream>, Path(pause): Path<u64>) -> Response {
+    let pieces = futures::stream::unfold((0, upstream.asked), move |(sent, asked)| async move {
+        if sent == FLOOD {
+            return None;
+        }
+        *asked.lock().unwrap() = Some(Instant::now());
+        if sent == FLOOD - PIECE {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        Some((Ok::<_, std::io::Error>(vec![b'x'; PIECE]), (sent + PIECE, asked)))
+    });
+    Body::from_stream(pieces).into_response()
 }
