@@ -53,8 +53,8 @@ console: $(CONSOLE)/dist/index.html ## build the console's web page
 $(CONSOLE)/dist/index.html: docs/reference/openapi.json $(shell find $(CONSOLE) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 	cd $(CONSOLE) && npm ci --no-audit --no-fund && npm run build
 
-images: console ## build container images as OCI archives in target/images; PROFILE=dev for quick, large ones
-	./images/build.sh --profile $(or $(PROFILE),dist)
+images: console engine ## build container images as OCI archives in target/images; PROFILE=dev for quick, large ones
+	./images/build.sh $(if $(PROFILE),--profile $(PROFILE),--pgo)
 
 setup: ## install what tests need on a Debian machine (as root)
 	./tests/setup.sh
@@ -70,7 +70,7 @@ fuzz: ## fuzz every parser of outside bytes for a while: make fuzz SECONDS=60
 
 bench: ## Turnpike beside nginx, HAProxy, Envoy and bare pingora, and what a request and size cost, into docs/benchmarks.md (as root, alone on the machine); QUICK=1 for short rounds
 	./tests/bench/peers.sh $(if $(QUICK),QUICK) >docs/benchmarks.md
-	cargo bench -p tests --bench cost >>docs/benchmarks.md
+	cargo bench --profile $(or $(PROFILE),dist) -p tests --bench cost -- $(if $(QUICK),quick) >>docs/benchmarks.md
 
 bench-kubernetes: ## How long a change takes on the node of `make cluster`, into docs/benchmarks-kubernetes.md
 	./tests/bench/propagation.sh >docs/benchmarks-kubernetes.md

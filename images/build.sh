@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
 # Builds the two images as OCI archives, without a daemon.
 #
-#   images/build.sh [--profile PROFILE] [--tag TAG] [FOLDER]     dist, the version in Cargo.toml, target/images
+#   images/build.sh [--profile PROFILE] [--pgo] [--tag TAG] [FOLDER]     dist, the version in Cargo.toml, target/images
 #
 #   turnpike           operator, analytics, engine, echo: the program, its libraries, CA certificates, the engine
 #   turnpike-gateway   the gateway alone and its libraries; no shell, at most 40 MiB in a build with profile dist
 #
 # Beside each archive stands the folder that it is made of, for the Containerfile. Images are named localhost/turnpike/...,
-# which nothing can pull by accident. `--profile dev` is quick to build and large: good for tests. The program links the C
+# which nothing can pull by accident. `--profile dev` is quick to build and large: good for tests. With `--pgo` programs are
+# compiled for how they run under load, which takes twice as long, see images/programs.sh. The program links the C
 # library of this machine, which goes into the images as it is. Prints the archives with their sizes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-profile=dist folder=target/images
+profile=dist pgo= folder=target/images
 tag=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 while [ $# -gt 0 ]; do
     case $1 in
         --profile) profile=$2; shift 2 ;;
+        --pgo) pgo=$1; shift ;;
         --tag) tag=$2; shift 2 ;;
         *) folder=$1; shift ;;
     esac
 done
 limit=$((40 << 20))
 
-# Together: what they share is built once.
-built=$(cargo build --profile "$profile" -p turnpike -p gateway-program --bins --message-format=json-render-diagnostics |
-    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+built=$(images/programs.sh "$profile" $pgo)
 program() { grep "/$1\$" <<<"$built"; }
 engine=$(analytics/engine/fetch.sh)
 mkdir -p "$folder"

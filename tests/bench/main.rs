@@ -1,5 +1,5 @@
 //! What a request costs us, apart from moving its bytes, and what size costs: `cargo bench -p tests --bench cost`, with
-//! `-- request` or `-- scale` for one of them.
+//! `-- request` or `-- scale` for one of them, `-- quick` without what takes minutes.
 //!
 //! In: the pure crates and a real spool, on one thread; a gateway's process. Out: a table with median and 99th percentile
 //! per operation, one by size, and the machine, for docs/benchmarks.md. No limit fails it: a number means something only on the machine it was taken on, with nothing
@@ -33,7 +33,7 @@ fn main() {
     }
     if only.as_deref() != Some("request") {
         println!("\n## Size\n\n{}.\n", machine());
-        scale::table();
+        scale::table(std::env::args().any(|word| word == "quick"));
     }
 }
 

@@ -2,45 +2,18 @@
 # Turnpike beside nginx, HAProxy, Envoy and bare pingora-proxy on one machine: each proxy alone on core 0, load and upstream on core 1,
 # interleaved rounds, medians; then what a request costs them besides. Writes docs/benchmarks.md to standard output.
 #
-#   tests/bench/peers.sh [QUICK]      profile dist, or the one in PROFILE; as root on Debian (it installs what is missing); QUICK: short rounds
+#   tests/bench/peers.sh [QUICK]      profile dist, or the one in PROFILE; as root on Debian (it installs what is missing);
+#                                     QUICK: short rounds, and no instructions counted
 #
 # What each proxy is told stands in tests/bench/peers. A round with an error or another status than 200 is void and said.
 # Turnpike writes a usage record for each request in all of its columns: `route` only routes, `+ key` asks for an API key,
-# `all` has a product with a hard quota and a rate limit besides.
-set -euo pipefail
+# `+ quota` has a product with a hard quota besides, `all` a rate limit as well.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cd "$here/../.."
-rounds=5 seconds=4
+. "$here/rig.sh"
+rounds=5 seconds=2
 if [ -n "${1:-}" ]; then rounds=2 seconds=1; fi
-say() { printf '%s\n' "$*" >&2; }
-fail() { printf '\033[31m%s\033[0m\n' "$*" >&2; exit 1; }
-
-# Installs without starting anything.
-packages=()
-need() { command -v "$1" >/dev/null || packages+=("$2"); }
-need nginx nginx-light
-need haproxy haproxy
-need wrk wrk
-need h2load nghttp2-client
-need strace strace
-need valgrind valgrind
-if [ "${#packages[@]}" -gt 0 ]; then
-    say "installing ${packages[*]}"
-    [ -e /usr/sbin/policy-rc.d ] || { printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d && ours=1; }
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
-    if [ -n "${ours:-}" ]; then rm -f /usr/sbin/policy-rc.d; fi
-fi
+install_missing nginx=nginx-light haproxy=haproxy wrk=wrk h2load=nghttp2-client strace=strace valgrind=valgrind
 [ "$(nproc)" -ge 2 ] || fail "two cores are needed: one for the proxy, one for the load"
-
-work=$(mktemp -d)
-pids=()
-finish() {
-    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
-    rm -rf "$work"
-}
-trap finish EXIT
 
 envoy=${TURNPIKE_ENVOY:-${XDG_CACHE_HOME:-$HOME/.cache}/turnpike/envoy-1.40.0}
 if [ ! -x "$envoy/envoy" ]; then
@@ -52,102 +25,30 @@ if [ ! -x "$envoy/envoy" ]; then
 fi
 
 profile=${PROFILE:-dist}
-say "building Turnpike in profile $profile"
+pgo=
+if [ "$profile" = dist ]; then pgo=--pgo; fi
+say "building Turnpike in profile $profile${pgo:+, by a profile of how it runs}"
 make -s engine console >&2
-turnpike=$(cargo build --profile "$profile" -p turnpike --message-format=json-render-diagnostics |
-    sed -n 's/.*"executable":"\([^"]*turnpike\)".*/\1/p' | tail -1)
-benches=$(cargo bench -p tests --no-run --message-format=json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+programs=$(images/programs.sh "$profile" $pgo)
+turnpike=$(grep '/turnpike$' <<<"$programs")
+benches=$(cargo bench --profile "$profile" -p tests --no-run --message-format=json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
 pingora=$(grep '/pingora-[^/]*$' <<<"$benches") open_loop=$(grep '/open_loop-[^/]*$' <<<"$benches")
 . "$here/more.sh"
 
-# Free ports by name, and configurations with them.
-names=(UPSTREAM NGINX NGINX_TLS HAPROXY HAPROXY_TLS ENVOY ENVOY_TLS PINGORA PINGORA_TLS GRIND TURNPIKE TURNPIKE_TLS API)
-mapfile -t ports < <(python3 -c '
-import socket, sys
-held = [socket.socket() for _ in range(int(sys.argv[1]))]
-for one in held: one.bind(("127.0.0.1", 0))
-for one in held: print(one.getsockname()[1])' "${#names[@]}")
-declare -A port
-for at in "${!names[@]}"; do port[${names[$at]}]=${ports[$at]}; done
-key=$("$turnpike" key new --output json)
-hash=$(sed -n 's/.*"sha256": *"\([^"]*\)".*/\1/p' <<<"$key")
-key=$(sed -n 's/.*"key": *"\([^"]*\)".*/\1/p' <<<"$key")
-mkdir -p "$work"/{files,shop,upstream-body,nginx-body,nginx-proxy}
-chmod 755 "$work"
-head -c 1024 /dev/zero | tr '\0' x >"$work/files/1k"
-head -c 102400 /dev/zero | tr '\0' x >"$work/files/100k"
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=bench \
-    -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$work/tls.key" -out "$work/tls.crt" 2>/dev/null
-cat "$work/tls.crt" "$work/tls.key" >"$work/tls.pem"
-chmod 644 "$work"/tls.*
-for file in "$here"/peers/*; do
-    fill=(-e "s|WORK|$work|g" -e "s|KEY_HASH|$hash|g")
-    # Longer names first.
-    for name in $(printf '%s\n' "${names[@]}" | awk '{print length, $0}' | sort -rn | cut -d' ' -f2); do
-        fill+=(-e "s|\b$name\b|${port[$name]}|g")
-    done
-    sed "${fill[@]}" "$file" >"$work/$(basename "$file")"
-done
-mv "$work/turnpike.yaml" "$work/shop/"
-indented() { sed 's/^/    /' "$1"; }
-cat >"$work/shop/tls.yaml" <<YAML
-apiVersion: v1
-kind: Secret
-metadata: {name: tls, namespace: bench}
-type: kubernetes.io/tls
-stringData:
-  tls.crt: |
-$(indented "$work/tls.crt")
-  tls.key: |
-$(indented "$work/tls.key")
-YAML
-
-# start NAME CORE COMMAND...: sets ${pid[NAME]}.
-declare -A pid
-start() {
-    local name=$1 core=$2
-    shift 2
-    taskset -c "$core" "$@" >"$work/$name.out" 2>&1 &
-    pid[$name]=$!
-    pids+=("$!")
-}
-answers() {
-    local end=$((SECONDS + 60))
-    until curl -ksf --noproxy '*' -o /dev/null -H "x-api-key: $key" "$1"; do
-        [ "$SECONDS" -lt "$end" ] || { cat "$work/$2.out" >&2; fail "$2 does not answer at $1"; }
-        sleep 0.2
-    done
-}
+prepare UPSTREAM NGINX NGINX_TLS HAPROXY HAPROXY_TLS ENVOY ENVOY_TLS PINGORA PINGORA_TLS GRIND TURNPIKE TURNPIKE_TLS API
 start upstream 1 nginx -c "$work/upstream.conf"
 start nginx 0 nginx -c "$work/nginx.conf"
 start haproxy 0 haproxy -db -f "$work/haproxy.cfg"
 start envoy 0 "$envoy/envoy" -c "$work/envoy.yaml" --concurrency 1 --log-level error --disable-hot-restart
 start pingora 0 "$pingora" "127.0.0.1:${port[UPSTREAM]}" "127.0.0.1:${port[PINGORA]}" "127.0.0.1:${port[PINGORA_TLS]}" \
     "$work/tls.crt" "$work/tls.key"
-start turnpike 1 "$turnpike" up "$work/shop" --state "$work/state" --listen "127.0.0.1:${port[API]}"
 answers "http://127.0.0.1:${port[UPSTREAM]}/" upstream
 answers "http://127.0.0.1:${port[NGINX]}/" nginx
 answers "http://127.0.0.1:${port[HAPROXY]}/" haproxy
 answers "http://127.0.0.1:${port[ENVOY]}/" envoy
 answers "http://127.0.0.1:${port[PINGORA]}/" pingora
-answers "http://127.0.0.1:${port[TURNPIKE]}/all" turnpike
-# Its other parts stay beside the load; the gateway has its core for itself, like the others.
-child() { # PARENT PATTERN
-    local each
-    for each in $(cat "/proc/$1/task/$1/children"); do
-        if tr '\0' ' ' <"/proc/$each/cmdline" | grep -q "$2"; then echo "$each" && return; fi
-    done
-    return 1
-}
-pid[up]=${pid[turnpike]}
-pid[turnpike]=$(child "${pid[turnpike]}" ' gateway ')
-taskset -acp 0 "${pid[turnpike]}" >/dev/null
+start_turnpike 1
 for name in nginx upstream; do pid[$name]=$(child "${pid[$name]}" worker); done
-
-cat >"$work/upload.lua" <<'LUA'
-wrk.method = "POST"
-wrk.body = string.rep("x", 65536)
-LUA
 
 # Columns: name, process, plain port, TLS port, path.
 columns=(
@@ -157,6 +58,7 @@ columns=(
     "pingora pingora PINGORA PINGORA_TLS"
     "route turnpike TURNPIKE TURNPIKE_TLS /bare"
     "+key turnpike TURNPIKE TURNPIKE_TLS /key"
+    "+quota turnpike TURNPIKE TURNPIKE_TLS /quota"
     "all turnpike TURNPIKE TURNPIKE_TLS /all"
 )
 works=("keep-alive" "keep-alive, 100 KiB" "upload, 64 KiB" "new connections" "TLS keep-alive" "TLS handshakes" "HTTP/2 over TLS")
@@ -209,13 +111,14 @@ cat <<MARKDOWN
 
 Written by \`make bench${1:+ QUICK=1}\` on $(date -u +%F): $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores,
 $(uname -sr), $(nginx -v 2>&1 | sed 's/.*: //'), $(haproxy -v | sed -n 's/^HAProxy version \([^ ]*\).*/HAProxy \1/p'), Envoy 1.40.0,
-Turnpike $("$turnpike" --version | awk '{print $2}') in profile $profile. $rounds rounds of $seconds s each, interleaved; medians.
+Turnpike $("$turnpike" --version | awk '{print $2}') in profile $profile${pgo:+ with PGO, as its images are}. $rounds rounds of $seconds s each, interleaved; medians.
 
 *pingora* is bare pingora-proxy, with nothing of ours. Each proxy has core 0 for itself; load (64 connections; HTTP/2: 8 with 16 streams each), upstream, and all of Turnpike but
 its gateway share core 1. Bodies are 1 KiB unless said. Certificates are ECDSA P-256, TLS 1.3, nothing is resumed. Peers
 log and count nothing; Turnpike writes a usage record for each request and brings it into ClickHouse. The columns: *route*
-only routes, *+ key* asks for an API key besides, *all* has a product with a hard quota and a rate limit as well. Of a noisy
-machine only ratios mean something. What each proxy was told is in \`tests/bench/peers\`.
+only routes, *+ key* asks for an API key besides, *+ quota* has a product with a hard quota, *all* a rate limit as well. Where
+core 1 is full before core 0 is, rates say more of the load than of the proxy: core seconds, of the proxy alone, do not. Of a
+noisy machine only ratios mean something. What each proxy was told is in \`tests/bench/peers\`.
 
 MARKDOWN
 awk -F'\t' '
@@ -230,20 +133,20 @@ awk -F'\t' '
         return count[what, name] ? median(list, count[what, name]) : -1
     }
     END {
-        split("nginx HAProxy Envoy pingora route +key all", names, " ")
-        print "| requests per second, nginx = 1 | nginx | HAProxy | Envoy | pingora | Turnpike: route | + key | all |"
-        print "|---|---|---|---|---|---|---|---|"
+        split("nginx HAProxy Envoy pingora route +key +quota all", names, " ")
+        print "| requests per second, nginx = 1 | nginx | HAProxy | Envoy | pingora | Turnpike: route | + key | + quota | all |"
+        print "|---|---|---|---|---|---|---|---|---|"
         for (i = 1; i <= w; i++) {
             base = of("rate", works[i], "nginx")
             printf "| %s | 1.00 (%d/s)", works[i], base
-            for (j = 2; j <= 7; j++) {r = of("rate", works[i], names[j]); printf " | %s", r < 0 ? "void" : sprintf("%.2f", r / base)}
+            for (j = 2; j <= 8; j++) {r = of("rate", works[i], names[j]); printf " | %s", r < 0 ? "void" : sprintf("%.2f", r / base)}
             print " |"
         }
-        print "\n| core seconds per million requests | nginx | HAProxy | Envoy | pingora | Turnpike: route | + key | all |"
-        print "|---|---|---|---|---|---|---|---|"
+        print "\n| core seconds per million requests | nginx | HAProxy | Envoy | pingora | Turnpike: route | + key | + quota | all |"
+        print "|---|---|---|---|---|---|---|---|---|"
         for (i = 1; i <= w; i++) {
             printf "| %s", works[i]
-            for (j = 1; j <= 7; j++) {r = of("cost", works[i], names[j]); printf " | %s", r < 0 ? "void" : sprintf("%.1f", r)}
+            for (j = 1; j <= 8; j++) {r = of("cost", works[i], names[j]); printf " | %s", r < 0 ? "void" : sprintf("%.1f", r)}
             print " |"
         }
     }' "$results"
@@ -256,8 +159,8 @@ printf 'due while its connection is busy counts from then on. 64 connections, HT
 latency "$half"
 say "system calls, idle connections"
 echo
-row "HTTP/1.1 keep-alive, 1 KiB" nginx HAProxy Envoy pingora "Turnpike: route" "+ key" all
-rule 8
+row "HTTP/1.1 keep-alive, 1 KiB" nginx HAProxy Envoy pingora "Turnpike: route" "+ key" "+ quota" all
+rule 9
 calls=() held=()
 for column in "${columns[@]}"; do
     read -r name process plain secure path <<<"$column"
@@ -266,16 +169,18 @@ for column in "${columns[@]}"; do
 done
 row "system calls for a request, 64 connections" "${calls[@]}"
 row "KiB for an idle connection, of 1,000" "${held[@]}"
-say "instructions"
-cp "$work/state/snapshot.json" "$work/grind.json"
-sed "s/\b${port[NGINX]}\b/${port[GRIND]}/; /listen .*ssl/d; s/^worker_processes.*/master_process off;/; s/nginx.pid/grind.pid/" "$work/nginx.conf" >"$work/grind.conf"
-ground=("$(instructions "http://127.0.0.1:${port[GRIND]}/" nginx -c "$work/grind.conf")")
-export TURNPIKE_TOKEN=$key
-for path in bare key; do
-    ground+=("$(instructions "http://127.0.0.1:${port[GRIND]}/$path" "$turnpike" gateway --snapshot "$work/grind.json" \
-        --state "$work/grind" --handover 0 --port "${port[TURNPIKE]}=${port[GRIND]}" --port "${port[TURNPIKE_TLS]}=0")")
-done
-row "user instructions for a request, 1 connection" "${ground[0]}" - - - "${ground[@]:1}" -
+if [ -z "${1:-}" ]; then
+    say "instructions"
+    cp "$work/state/snapshot.json" "$work/grind.json"
+    sed "s/\b${port[NGINX]}\b/${port[GRIND]}/; /listen .*ssl/d; s/^worker_processes.*/master_process off;/; s/nginx.pid/grind.pid/" "$work/nginx.conf" >"$work/grind.conf"
+    ground=("$(instructions "http://127.0.0.1:${port[GRIND]}/" nginx -c "$work/grind.conf")")
+    export TURNPIKE_TOKEN=$key
+    for path in bare key; do
+        ground+=("$(instructions "http://127.0.0.1:${port[GRIND]}/$path" "$turnpike" gateway --snapshot "$work/grind.json" \
+            --state "$work/grind" --handover 0 --port "${port[TURNPIKE]}=${port[GRIND]}" --port "${port[TURNPIKE_TLS]}=0")")
+    done
+    row "user instructions for a request, 1 connection" "${ground[0]}" - - - "${ground[@]:1}" - -
+fi
 printf '\nTurnpike makes no allocation of its own for a plain request: `gateway/proxy/tests/allocations` counts them.\n'
 echo
 echo "Resident memory afterwards, MiB: $after. Turnpike before any load: $idle."

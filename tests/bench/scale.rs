@@ -22,6 +22,8 @@ use crate::shop::{self, Callers, shop};
 
 /// Routes and consumers.
 const SIZES: [(usize, usize); 5] = [(10, 10), (1_000, 1_000), (5_000, 1_000), (100_000, 10), (10, 1_000_000)];
+/// Of them, in a quick run.
+const QUICK: usize = 3;
 const CHANGES: usize = 5;
 const ROUTES_IN_A_FILE: usize = 5_000;
 /// How long one change may take before the benchmark gives up.
@@ -39,13 +41,13 @@ pub(crate) fn is_gateway() -> bool {
     })
 }
 
-/// Prints a row for each size.
-pub(crate) fn table() {
+/// Prints a row for each size, or for those that take no minutes.
+pub(crate) fn table(quick: bool) {
     println!(
         "| routes | consumers | compile, ms | after a change, ms | with statuses, ms | snapshot, MiB | read, ms | prepare, ms | after a change, ms | a change served after, ms | gateway, MiB |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
-    for (routes, consumers) in SIZES {
+    for (routes, consumers) in SIZES.into_iter().take(if quick { QUICK } else { SIZES.len() }) {
         println!("{}", row(routes, consumers));
     }
     println!(
