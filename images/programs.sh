@@ -5,8 +5,8 @@
 #
 # With --pgo they are compiled by a profile of how they run under load (profile-guided optimization): the shop of
 # tests/bench is served by a build that counts, under the loads of tests/bench, for about a minute. The gateway then takes
-# a fifth to a third less time of its own for a request. It takes a build more, and nginx, wrk, h2load and llvm-profdata, which are
-# installed if root asks on Debian. A profile is kept until a source changes.
+# a fifth to a third less time of its own for a request. It takes a build more, and nginx, wrk, h2load and llvm-profdata,
+# which are installed if root asks on Debian. A profile is kept until a source changes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 profile=$1 pgo=${2:-}
