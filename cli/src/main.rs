@@ -11,7 +11,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
-use gateway_program::{begin, fail, run};
+use gateway_program::{BESIDE_REQUESTS, begin, fail, run};
 
 use commands::Command;
 use output::Output;
@@ -41,5 +41,6 @@ fn main() -> ExitCode {
     {
         return fail(&error);
     }
-    run(commands::run(cli.command, cli.output))
+    let threads = matches!(cli.command, Command::Gateway(_)).then_some(BESIDE_REQUESTS);
+    run(threads, commands::run(cli.command, cli.output))
 }

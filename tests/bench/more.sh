@@ -13,6 +13,7 @@ latency() {
     rule 4
     for column in "the upstream itself - UPSTREAM -" "${columns[@]}"; do
         read -r name process plain secure path <<<"${column/the upstream itself/upstream}"
+        calm
         if answer=$(taskset -c 1 timeout 60 "$open_loop" "127.0.0.1:${port[$plain]}" "${path:-/}" "$key" "$1" "$seconds" 2>/dev/null); then
             read -r -a answer <<<"$answer"
             row "$name" "${answer[@]:0:3}"

@@ -3,21 +3,30 @@
 //!   open_loop ADDRESS PATH KEY REQUESTS_PER_SECOND SECONDS
 //!
 //! In: an HTTP/1.1 server. Out: one line with the 50th, 99th and 99.9th percentile in microseconds and how many were
-//! answered. 64 connections take turns. A request that is due while its connection still waits for an answer counts from
-//! the moment it was due: nothing is left out because the server was slow. Anything but status 200 ends it.
+//! answered. 64 connections take turns, on one thread, which a timer of the system wakes: it must cost less than what it
+//! measures. A request that is due while its connection still waits for an answer counts from the moment it was due:
+//! nothing is left out because the server was slow. Anything but status 200 ends it.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that prints a line")]
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-const CONNECTIONS: u32 = 64;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+const CONNECTIONS: usize = 64;
 /// At the beginning: connections are made, caches are filled.
 const NOT_COUNTED: Duration = Duration::from_millis(500);
-/// An answer must come within this.
+/// All answers must come within this, after the last request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn main() {
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let [address, path, key, rate, seconds] = words.as_slice() else {
         // `cargo bench` runs all: without a server there is nothing to measure.
@@ -27,55 +36,78 @@ fn main() {
         format!("GET {path} HTTP/1.1\r\nhost: bench.example\r\nx-api-key: {key}\r\naccept: */*\r\n\r\n");
     let between = Duration::from_secs_f64(1.0 / rate.parse::<f64>().unwrap());
     let length = NOT_COUNTED + Duration::from_secs_f64(seconds.parse().unwrap());
-    let start = Instant::now() + Duration::from_millis(100);
-    let mut times: Vec<Duration> = std::thread::scope(|scope| {
-        let callers: Vec<_> = (0..CONNECTIONS)
-            .map(|n| {
-                let request = request.as_bytes();
-                scope.spawn(move || {
-                    call(address, request, (start + between * n, between * CONNECTIONS), length)
-                })
-            })
-            .collect();
-        callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect()
-    });
+    let (mut due, mut callers) = (Vec::new(), Vec::new());
+    for _ in 0..CONNECTIONS {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (sender, receiver) = unbounded_channel();
+        due.push(sender);
+        callers.push(tokio::spawn(call(stream, request.clone().into_bytes(), receiver)));
+    }
+    let start = Instant::now();
+    let (mut next, mut free) = (start, due.iter().cycle());
+    every(between, |now| {
+        while next <= now {
+            free.next().unwrap().send((next, next >= start + NOT_COUNTED)).unwrap();
+            next += between;
+        }
+        next < start + length
+    })
+    .await;
+    drop(due);
+    let mut times = Vec::new();
+    for caller in callers {
+        times.extend(tokio::time::timeout(PATIENCE, caller).await.unwrap().unwrap());
+    }
     times.sort_unstable();
     let percentile = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_micros();
     println!("{} {} {} {}", percentile(0.5), percentile(0.99), percentile(0.999), times.len());
 }
 
-/// One connection: requests due at `first` and every `between` after it.
-fn call(
-    address: &str,
-    request: &[u8],
-    (first, between): (Instant, Duration),
-    length: Duration,
+/// Does `work` once in each period, or once for several where the thread was late, until it gives false.
+async fn every(period: Duration, mut work: impl FnMut(Instant) -> bool) {
+    let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK).unwrap();
+    let period = Timespec { tv_sec: 0, tv_nsec: i64::from(period.subsec_nanos()) };
+    let setting = Itimerspec { it_interval: period, it_value: period };
+    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &setting).unwrap();
+    #[expect(unsafe_code, reason = "the runtime must be promised that the descriptor stays open")]
+    // SAFETY: the descriptor is the timer's own, and nothing closes it before both end.
+    let timer: AsyncFd<OwnedFd> = unsafe { AsyncFd::register(timer) }.unwrap();
+    while work(Instant::now()) {
+        let mut ready = timer.readable().await.unwrap();
+        let _ = ready.try_io(|timer| Ok(rustix::io::read(timer, &mut [0_u8; 8])?));
+    }
+}
+
+/// One connection: requests one after the other, each when it is due or as soon after as the connection is free. How long
+/// those took that count.
+async fn call(
+    mut stream: TcpStream,
+    request: Vec<u8>,
+    mut due: UnboundedReceiver<(Instant, bool)>,
 ) -> Vec<Duration> {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut buffer = vec![0; 1 << 17];
-    let (mut due, mut times) = (first, Vec::new());
-    while due < first + length {
-        let idle = due.saturating_duration_since(Instant::now());
-        std::thread::sleep(idle);
-        // Sleeping too long is our fault, a connection that is not free yet is the server's.
-        let begun = if idle.is_zero() { due } else { Instant::now() };
-        stream.write_all(request).unwrap();
-        answer(&mut stream, &mut buffer);
-        if due >= first + NOT_COUNTED {
+    let (mut buffer, mut times) = (vec![0; 1 << 17], Vec::new());
+    loop {
+        // Waking too late is our fault, a connection that is not free yet is the server's.
+        let (begun, counts) = if let Ok(late) = due.try_recv() {
+            late
+        } else {
+            let Some((_, counts)) = due.recv().await else { return times };
+            (Instant::now(), counts)
+        };
+        stream.write_all(&request).await.unwrap();
+        answer(&mut stream, &mut buffer).await;
+        if counts {
             times.push(begun.elapsed());
         }
-        due += between;
     }
-    times
 }
 
 /// Reads one whole answer.
-fn answer(stream: &mut TcpStream, buffer: &mut [u8]) {
+async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) {
     let mut filled = 0;
     loop {
-        let read = stream.read(&mut buffer[filled..]).unwrap();
+        let read = stream.read(&mut buffer[filled..]).await.unwrap();
         assert!(read > 0, "the server closed the connection");
         filled += read;
         let mut headers = [httparse::EMPTY_HEADER; 64];

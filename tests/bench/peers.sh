@@ -62,7 +62,6 @@ columns=(
     "all turnpike TURNPIKE TURNPIKE_TLS /all"
 )
 works=("keep-alive" "keep-alive, 100 KiB" "upload, 64 KiB" "new connections" "TLS keep-alive" "TLS handshakes" "HTTP/2 over TLS")
-busy() { awk '{sub(/.*\) /, ""); print $12 + $13}' "/proc/$1/stat"; }
 ticks=$(getconf CLK_TCK)
 
 # load WORK BASE BASE_TLS: prints requests per second, or nothing when the round is void.
@@ -88,22 +87,24 @@ load() {
 
 memory() { awk '/^VmRSS/ {printf "%.0f", $2 / 1024}' "/proc/$1/status"; }
 idle="gateway $(memory "${pid[turnpike]}"), analytics $(memory "$(child "${pid[up]}" ' analytics ')")"
-results=$work/results
+results=$work/results first=0
 for what in "${works[@]}"; do
     say "$what"
-    for round in $(seq 0 "$rounds"); do
+    for round in $(seq "$first" "$rounds"); do
         for column in "${columns[@]}"; do
             read -r name process plain secure path <<<"$column"
+            calm
             before=$(busy "${pid[$process]}") began=$(date +%s.%N)
             rate=$(load "$what" "http://127.0.0.1:${port[$plain]}${path:-}" "https://127.0.0.1:${port[$secure]}${path:-}")
             after=$(busy "${pid[$process]}") ended=$(date +%s.%N)
-            # The first round warms up.
+            # The very first round warms up.
             if [ "$round" -eq 0 ]; then continue; fi
             if [ -z "$rate" ]; then say "  $name: a round is void" && continue; fi
             awk -v w="$what" -v n="$name" -v r="$rate" -v b="$before" -v a="$after" -v t="$ticks" -v s="$began" -v e="$ended" \
                 'BEGIN {printf "%s\t%s\t%s\t%.2f\n", w, n, r, (a - b) / t / (r * (e - s)) * 1e6}' >>"$results"
         done
     done
+    first=1
 done
 
 cat <<MARKDOWN
@@ -117,8 +118,8 @@ Turnpike $("$turnpike" --version | awk '{print $2}') in profile $profile${pgo:+ 
 its gateway share core 1. Bodies are 1 KiB unless said. Certificates are ECDSA P-256, TLS 1.3, nothing is resumed. Peers
 log and count nothing; Turnpike writes a usage record for each request and brings it into ClickHouse. The columns: *route*
 only routes, *+ key* asks for an API key besides, *+ quota* has a product with a hard quota, *all* a rate limit as well. Where
-core 1 is full before core 0 is, rates say more of the load than of the proxy: core seconds, of the proxy alone, do not. Of a
-noisy machine only ratios mean something. What each proxy was told is in \`tests/bench/peers\`.
+core 1 is full before core 0 is, rates say more of the load than of the proxy: core seconds, of the proxy alone, do not. Each
+round begins when the store has taken in what the former one left. Of a noisy machine only ratios mean something. What each proxy was told is in \`tests/bench/peers\`.
 
 MARKDOWN
 awk -F'\t' '
@@ -155,7 +156,7 @@ after+=" $(memory "${pid[pingora]}"), Turnpike's gateway $(memory "${pid[turnpik
 say "latency"
 half=$(awk -F'\t' '$1 == "keep-alive" && $2 == "nginx" {print $3}' "$results" | sort -n | awk '{v[NR] = $1} END {printf "%d", v[int((NR + 1) / 2)] / 2}')
 printf '\n## Latency, and what a request takes\n\nRequests are due at fixed times, half as many as nginx can answer: none waits for another to be sent, and one that is\n'
-printf 'due while its connection is busy counts from then on. 64 connections, HTTP/1.1, 1 KiB. Load, upstream and analytics share core 1:\nrounds of a second show what else that core did more than what the proxy did.\n\n'
+printf 'due while its connection is busy counts from then on. 64 connections, HTTP/1.1, 1 KiB. Load, upstream and analytics share core 1,\nwhich shows in the tail of what passes through Turnpike.\n\n'
 latency "$half"
 say "system calls, idle connections"
 echo

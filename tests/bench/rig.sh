@@ -99,6 +99,21 @@ child() { # PARENT PATTERN
     return 1
 }
 
+# busy PROCESS: time that it has had a core, in ticks of the clock.
+busy() { awk '{sub(/.*\) /, ""); print $12 + $13}' "/proc/$1/stat"; }
+
+# calm: waits, for 10 s at most, until Turnpike has next to nothing left to do: else records of one load would go to the
+# store at the cost of the next.
+calm() {
+    local end=$((SECONDS + 10)) before after=0 each
+    until [ "$SECONDS" -ge "$end" ]; do
+        before=$after after=0
+        for each in "${pid[up]}" $(cat "/proc/${pid[up]}/task/${pid[up]}/children"); do after=$((after + $(busy "$each"))); done
+        if [ $((after - before)) -le 2 ]; then return; fi
+        sleep 0.2
+    done
+}
+
 # start_turnpike CORE: all of Turnpike there but the gateway, ${pid[turnpike]}, which has core 0 for itself.
 start_turnpike() {
     start up "$1" "$turnpike" up "$work/shop" --state "$work/state" --listen "127.0.0.1:${port[API]}"

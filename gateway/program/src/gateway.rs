@@ -78,6 +78,9 @@ pub struct GatewayArgs {
     spool_ring_bytes: usize,
 }
 
+/// Threads for all that a gateway does beside requests, which have threads of their own.
+pub const BESIDE_REQUESTS: usize = 1;
+
 /// Runs a gateway until it is told to stop.
 pub async fn gateway(args: GatewayArgs) -> anyhow::Result<()> {
     small_pages();

@@ -8,6 +8,6 @@ mod gateway;
 mod memory;
 mod process;
 
-pub use gateway::{GatewayArgs, gateway, port_pair, token};
+pub use gateway::{BESIDE_REQUESTS, GatewayArgs, gateway, port_pair, token};
 pub use memory::{give_back, small_pages};
 pub use process::{CHILD_MARK, Ready, announce, begin, fail, run, shutdown};

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use gateway_program::{GatewayArgs, begin, gateway, run};
+use gateway_program::{BESIDE_REQUESTS, GatewayArgs, begin, gateway, run};
 
 /// The gateway of Turnpike alone.
 #[derive(Debug, Parser)]
@@ -25,5 +25,5 @@ enum Command {
 fn main() -> ExitCode {
     let Cli { log, command: Command::Gateway(args) } = Cli::parse();
     begin(&log);
-    run(async { gateway(args).await.map(|()| ExitCode::SUCCESS) })
+    run(Some(BESIDE_REQUESTS), async { gateway(args).await.map(|()| ExitCode::SUCCESS) })
 }

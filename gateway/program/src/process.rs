@@ -32,9 +32,11 @@ pub fn begin(log: &str) {
         .init();
 }
 
-/// Does `work` on a runtime of its own.
-pub fn run(work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+/// Does `work` on a runtime of its own, with so many threads, or one for each core.
+pub fn run(threads: Option<usize>, work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    threads.map(|threads| builder.worker_threads(threads));
+    let runtime = builder.enable_all().build();
     let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(work));
     done.unwrap_or_else(|error| fail(&error))
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::listen::Open;
+use crate::listen::Workers;
 use crate::shared::Shared;
 use crate::status::{Board, Status};
 use crate::telemetry::Readings;
@@ -21,7 +21,7 @@ use crate::telemetry::Readings;
 pub(crate) struct Admin {
     pub(crate) shared: Arc<Shared>,
     pub(crate) board: Arc<Board>,
-    pub(crate) open: Arc<Open>,
+    pub(crate) workers: Workers,
     pub(crate) token: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl Admin {
             epoch: spool.epoch(),
             listeners: posted.listeners,
             refused: posted.refused,
-            connections: self.open.count() as u64,
+            connections: self.workers.open() as u64,
             running: self.shared.in_flight.count(),
             spool: spool.health(spool.clock().now_us()),
             fenced_by: self.shared.leases.fenced(),
@@ -48,7 +48,7 @@ impl Admin {
     fn metrics(&self) -> String {
         let health = self.shared.spool.health(self.shared.spool.clock().now_us());
         self.shared.metrics.text(Readings {
-            connections: self.open.count() as u64,
+            connections: self.workers.open() as u64,
             spool_bytes: health.spool_bytes,
             spool_segments: health.segments,
             spool_oldest_us: health.oldest_age_us,

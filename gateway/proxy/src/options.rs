@@ -22,8 +22,6 @@ pub struct Options {
     pub port_map: BTreeMap<u16, u16>,
     /// Callers see the ports of listeners, because something forwards these to the sockets: a Service does.
     pub forwarded: bool,
-    /// Set `SO_REUSEPORT`, so that two processes can share the ports during a hand-over.
-    pub reuse_port: bool,
     /// Address of health, metrics and status; port 0 lets the system choose.
     pub admin: SocketAddr,
     /// Token for metrics and status; none: no token is asked for.
@@ -43,7 +41,7 @@ pub struct Options {
     pub spool_wait: Duration,
     /// Gives memory that is free back to the system; called after a change is served, at most once in a second.
     pub give_back: fn(),
-    /// Worker threads, for sizing what is kept per thread.
+    /// Threads that serve connections: one for each core.
     pub threads: usize,
 }
 
@@ -77,7 +75,6 @@ impl Options {
             address: Ipv4Addr::UNSPECIFIED.into(),
             port_map: BTreeMap::new(),
             forwarded: false,
-            reuse_port: false,
             admin: (Ipv4Addr::LOCALHOST, 0).into(),
             admin_token: None,
             upstream_connections: 4096,

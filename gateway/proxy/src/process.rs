@@ -20,7 +20,7 @@ use crate::handler::Gateway;
 use crate::in_flight::InFlight;
 use crate::keep::{Newest, keep};
 use crate::lease::Leases;
-use crate::listen::{Open, Ports, Server, provider};
+use crate::listen::{Crew, Ports, Server, provider};
 use crate::options::{Options, Snapshots};
 use crate::reload::Reload;
 use crate::service::{ClientError, Service};
@@ -83,6 +83,8 @@ pub struct Process {
     sealing: Sealing,
     stop_sealing: CancellationToken,
     endpoint: Part,
+    /// The last to go.
+    _crew: Crew,
 }
 
 /// A task and the way to end it, which is also taken when nobody holds it any more.
@@ -135,17 +137,22 @@ impl Process {
         let sealing = seal(sealer, Arc::clone(&seal_age), stop_sealing.clone()).map_err(Error::Thread)?;
         let service = options.analytics.as_ref().map(Service::new).transpose()?;
         let (down, shutdown) = watch::channel(false);
+        let (crew, workers) = Crew::start(options.threads).map_err(Error::Thread)?;
         let server = Arc::new(Server {
-            application: Gateway::new(Arc::clone(&shared), options.upstream_connections),
+            application: Gateway::new(
+                Arc::clone(&shared),
+                options.upstream_connections,
+                workers.runtimes().len(),
+            ),
             shutdown,
             kill: CancellationToken::new(),
             tracker: TaskTracker::new(),
-            open: Arc::<Open>::default(),
+            workers: workers.clone(),
         });
         let admin = Arc::new(Admin {
             shared: Arc::clone(&shared),
             board: Arc::clone(&board),
-            open: Arc::clone(&server.open),
+            workers,
             token: options.admin_token.clone(),
         });
         let (kill, tracker) = (server.kill.clone(), server.tracker.clone());
@@ -154,7 +161,7 @@ impl Process {
             .map_err(|problem| Error::Admin { address: options.admin, problem })?;
         let mut reload = Reload {
             shared: Arc::clone(&shared),
-            ports: Ports::new(server, options.address, options.reuse_port, options.forwarded),
+            ports: Ports::new(server, options.address, options.forwarded),
             port_map: options.port_map,
             newest: Arc::clone(&newest),
             board,
@@ -181,6 +188,7 @@ impl Process {
             sealing,
             stop_sealing,
             endpoint: Part { task: admin_task, stop: stop_admin.drop_guard() },
+            _crew: crew,
         })
     }
 

@@ -18,6 +18,7 @@ use super::{Handler, answer, record};
 use crate::fast;
 use crate::listen::{Application, Connection, Downstream, Fault, Handed, Head, Limits, Served, Sketch};
 use crate::shared::Shared;
+use crate::thread;
 
 /// Attempts that pingora allows; ours end before.
 const ATTEMPTS: usize = 260;
@@ -25,20 +26,21 @@ const ATTEMPTS: usize = 260;
 /// Everything that serves requests.
 pub(crate) struct Gateway {
     shared: Arc<Shared>,
-    proxy: Arc<HttpProxy<Handler>>,
+    /// One for each worker, with upstream connections of its own: two threads that want one at once can both lose it.
+    proxies: Box<[Arc<HttpProxy<Handler>>]>,
 }
 
 impl Gateway {
-    /// A gateway with its own pool of `upstream_connections` upstream connections.
-    pub(crate) fn new(shared: Arc<Shared>, upstream_connections: usize) -> Self {
-        let conf = ServerConf {
+    /// A gateway with pools of `upstream_connections` upstream connections, taken together, for so many workers.
+    pub(crate) fn new(shared: Arc<Shared>, upstream_connections: usize, workers: usize) -> Self {
+        let conf = Arc::new(ServerConf {
             threads: 1,
-            upstream_keepalive_pool_size: upstream_connections,
+            upstream_keepalive_pool_size: upstream_connections.div_ceil(workers),
             max_retries: ATTEMPTS,
             ..ServerConf::default()
-        };
-        let proxy = http_proxy(&Arc::new(conf), Handler::new(Arc::clone(&shared)));
-        Self { shared, proxy: Arc::new(proxy) }
+        });
+        let proxy = |_| Arc::new(http_proxy(&conf, Handler::new(Arc::clone(&shared))));
+        Self { proxies: (0..workers).map(proxy).collect(), shared }
     }
 
     /// Records a request that cannot be served; the answer to it.
@@ -115,7 +117,8 @@ impl Application for Gateway {
     }
 
     async fn request(&self, session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
-        self.proxy.process_new_http(session, shutdown).await
+        let proxy = &self.proxies[thread::share(self.proxies.len())];
+        proxy.process_new_http(session, shutdown).await
     }
 
     fn refuse(&self, connection: &Arc<Connection>, fault: Fault, sketch: &Sketch) -> Vec<u8> {

@@ -18,6 +18,7 @@ use pingora_http::RequestHeader;
 use tokio::sync::Semaphore;
 
 use crate::shared::Shared;
+use crate::thread;
 use crate::upstream::{Backend, ClientCertificate};
 
 /// Longest body that is copied.
@@ -189,9 +190,10 @@ impl Head {
     }
 }
 
+/// The calling worker's, as a rule: two threads that want one connection at once can both lose it.
 fn connector() -> &'static Connector {
-    static CONNECTOR: OnceLock<Connector> = OnceLock::new();
-    CONNECTOR.get_or_init(|| Connector::new(None))
+    static CONNECTORS: [OnceLock<Connector>; 16] = [const { OnceLock::new() }; 16];
+    CONNECTORS[thread::share(CONNECTORS.len())].get_or_init(|| Connector::new(None))
 }
 
 fn places() -> &'static Semaphore {

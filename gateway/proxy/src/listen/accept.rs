@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -19,6 +18,7 @@ use super::connection::{Connection, PortId, TlsFacts};
 use super::serve;
 use super::stream::Downstream;
 use super::transport::Transport;
+use super::workers::Held;
 use super::{Application, Server};
 
 /// Connections over the limit that are answered before more are just closed.
@@ -36,35 +36,10 @@ pub(super) struct Port {
     pub(super) tls: ArcSwapOption<ServerConfig>,
 }
 
-/// Open connections, over all ports.
-#[derive(Debug, Default)]
-pub(crate) struct Open(AtomicUsize);
-
-impl Open {
-    /// Connections open now.
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn enter(self: &Arc<Self>) -> (usize, OpenGuard) {
-        let before = self.0.fetch_add(1, Ordering::Relaxed);
-        (before, OpenGuard(Arc::clone(self)))
-    }
-}
-
-/// Counts one open connection while it lives.
-#[derive(Debug)]
-struct OpenGuard(Arc<Open>);
-
-impl Drop for OpenGuard {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Accepts until `stop`; connections outlive it.
+/// Accepts, on a worker, until `stop`; connections outlive it.
 pub(super) async fn run<A: Application>(
     listener: TcpListener,
+    worker: usize,
     port: Arc<Port>,
     server: Arc<Server<A>>,
     stop: CancellationToken,
@@ -76,7 +51,7 @@ pub(super) async fn run<A: Application>(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((socket, peer)) => start(socket, peer, &port, &server),
+            Ok((socket, peer)) => start(socket, peer, worker, &port, &server),
             Err(error) => {
                 tracing::warn!(port = ?port.id, %error, "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -85,26 +60,58 @@ pub(super) async fn run<A: Application>(
     }
 }
 
-fn start<A: Application>(socket: TcpStream, peer: SocketAddr, port: &Arc<Port>, server: &Arc<Server<A>>) {
+fn start<A: Application>(
+    socket: TcpStream,
+    peer: SocketAddr,
+    worker: usize,
+    port: &Arc<Port>,
+    server: &Arc<Server<A>>,
+) {
     let limit = server.application.limits().connections;
-    let (before, guard) = server.open.enter();
-    if before >= limit + ANSWERED_OVER_LIMIT {
+    let held = server.workers.enter(worker);
+    let open = server.workers.open();
+    if open > limit + ANSWERED_OVER_LIMIT {
         server.application.connection_dropped();
         return;
     }
-    let over = before >= limit;
-    let (port, server) = (Arc::clone(port), Arc::clone(server));
-    let tracker = server.tracker.clone();
-    // In a box: what runs a task moves it about, and this one is large.
-    tracker.spawn(Box::pin(async move {
-        let kill = server.kill.clone();
+    let (tracker, runtime) = (server.tracker.clone(), held.runtime().clone());
+    let stays = held.worker() == worker;
+    let accepted =
+        Accepted { peer, port: Arc::clone(port), server: Arc::clone(server), over_limit: open > limit, held };
+    // In boxes: what runs a task moves it about, and these are large.
+    if stays {
+        tracker.spawn(Box::pin(accepted.serve(socket)));
+    } else if let Ok(socket) = socket.into_std() {
+        tracker.spawn_on(Box::pin(accepted.take_over(socket)), &runtime);
+    }
+}
+
+/// A connection, but for its socket.
+struct Accepted<A> {
+    peer: SocketAddr,
+    port: Arc<Port>,
+    server: Arc<Server<A>>,
+    over_limit: bool,
+    held: Held,
+}
+
+impl<A: Application> Accepted<A> {
+    /// On another worker than that which accepted: events of a socket come to where it became one of tokio's.
+    async fn take_over(self, socket: std::net::TcpStream) {
+        if let Ok(socket) = TcpStream::from_std(socket) {
+            self.serve(socket).await;
+        }
+    }
+
+    async fn serve(self, socket: TcpStream) {
+        let Self { peer, port, server, over_limit, held } = self;
         tokio::select! {
             biased;
-            () = connected(socket, peer, &port, &server, over) => {}
-            () = kill.cancelled() => {}
+            () = connected(socket, peer, &port, &server, over_limit) => {}
+            () = server.kill.cancelled() => {}
         }
-        drop(guard);
-    }));
+        drop(held);
+    }
 }
 
 async fn connected<A: Application>(

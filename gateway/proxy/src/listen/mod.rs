@@ -19,6 +19,7 @@ mod serve;
 mod stream;
 mod tls;
 mod transport;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,6 @@ use pingora_core::server::ShutdownWatch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use accept::Open;
 pub(crate) use body::{Chunks, Violation};
 pub(crate) use callers::Callers;
 pub(crate) use connection::{Connection, Left, PortId};
@@ -40,6 +40,7 @@ pub(crate) use patience::Patience;
 pub(crate) use ports::{BindError, Ports, Wanted};
 pub(crate) use stream::{Downstream, Front};
 pub(crate) use tls::{CertificateTable, certified_key, provider};
+pub(crate) use workers::{Crew, Workers};
 
 /// Limits of connections, in force from the next connection or request on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +123,6 @@ pub(crate) struct Server<A> {
     pub(crate) kill: CancellationToken,
     /// All connections and streams.
     pub(crate) tracker: TaskTracker,
-    /// Open connections.
-    pub(crate) open: Arc<Open>,
+    /// The threads that serve them.
+    pub(crate) workers: Workers,
 }

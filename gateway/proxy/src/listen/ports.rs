@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, Port};
@@ -49,7 +50,6 @@ pub(crate) struct BindError {
 pub(crate) struct Ports<A> {
     server: Arc<Server<A>>,
     address: IpAddr,
-    reuse_port: bool,
     /// Callers see the ports of listeners, whatever the sockets' are.
     forwarded: bool,
     bound: BTreeMap<PortId, Bound>,
@@ -67,8 +67,8 @@ struct Bound {
 
 impl<A: Application> Ports<A> {
     /// None bound yet.
-    pub(crate) fn new(server: Arc<Server<A>>, address: IpAddr, reuse_port: bool, forwarded: bool) -> Self {
-        Self { server, address, reuse_port, forwarded, bound: BTreeMap::new() }
+    pub(crate) fn new(server: Arc<Server<A>>, address: IpAddr, forwarded: bool) -> Self {
+        Self { server, address, forwarded, bound: BTreeMap::new() }
     }
 
     /// Makes the bound ports those of `wanted`. A port that cannot be bound does not keep others from it.
@@ -87,7 +87,7 @@ impl<A: Application> Ports<A> {
                 continue;
             }
             match self.bind(&id, wanted.socket_port) {
-                Ok(listener) => self.start(id, listener, wanted),
+                Ok(listeners) => self.start(id, listeners, wanted),
                 Err(error) => errors.extend(self.errors(&wanted, &error)),
             }
         }
@@ -106,23 +106,32 @@ impl<A: Application> Ports<A> {
         }
     }
 
-    fn bind(&self, id: &PortId, port: u16) -> std::io::Result<TcpListener> {
-        let address = SocketAddr::new(self.address, port);
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        // Accepted sockets inherit it.
-        socket.set_nodelay(true)?;
-        if self.reuse_port {
-            socket.set_reuseport(true)?;
+    /// One socket for each worker; the system spreads connections over them.
+    fn bind(&self, id: &PortId, port: u16) -> std::io::Result<Vec<TcpListener>> {
+        // The first is bound alone: otherwise a second process would share the port, and nobody would be told.
+        let first = socket(self.address)?;
+        first.bind(SocketAddr::new(self.address, port))?;
+        first.set_reuseport(true)?;
+        let address = first.local_addr()?;
+        let mut sockets = vec![first];
+        for _ in 1..self.server.workers.runtimes().len() {
+            let next = socket(self.address)?;
+            next.set_reuseport(true)?;
+            next.bind(address)?;
+            sockets.push(next);
         }
-        socket.bind(address)?;
         tracing::debug!(?id, %address, "bound");
-        socket.listen(BACKLOG)
+        let listen = |(socket, runtime): (TcpSocket, &Handle)| {
+            // Its events come to that worker.
+            let _entered = runtime.enter();
+            socket.listen(BACKLOG)
+        };
+        sockets.into_iter().zip(self.server.workers.runtimes()).map(listen).collect()
     }
 
-    fn start(&mut self, id: PortId, listener: TcpListener, wanted: Wanted) {
+    fn start(&mut self, id: PortId, listeners: Vec<TcpListener>, wanted: Wanted) {
         let fallback = SocketAddr::new(self.address, wanted.socket_port);
-        let local = listener.local_addr().unwrap_or(fallback);
+        let local = listeners.first().and_then(|one| one.local_addr().ok()).unwrap_or(fallback);
         let seen = Some(id.number()).filter(|port| self.forwarded && *port != 0);
         let port = Arc::new(Port { id: id.clone(), seen, tls: ArcSwapOption::empty() });
         let mut bound = Bound {
@@ -134,7 +143,11 @@ impl<A: Application> Ports<A> {
             stop: CancellationToken::new(),
         };
         bound.serve(wanted.certificates, wanted.callers);
-        tokio::spawn(accept::run(listener, port, Arc::clone(&self.server), bound.stop.clone()));
+        let workers = self.server.workers.runtimes();
+        for (worker, (listener, runtime)) in listeners.into_iter().zip(workers).enumerate() {
+            let (port, server, stop) = (Arc::clone(&port), Arc::clone(&self.server), bound.stop.clone());
+            runtime.spawn(accept::run(listener, worker, port, server, stop));
+        }
         self.bound.insert(id, bound);
     }
 
@@ -155,6 +168,14 @@ impl<A: Application> Ports<A> {
             |listener: &String| BindError { listener: listener.clone(), address, problem: problem.clone() };
         wanted.listeners.iter().map(error).collect()
     }
+}
+
+fn socket(address: IpAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // Accepted sockets inherit it.
+    socket.set_nodelay(true)?;
+    Ok(socket)
 }
 
 impl Bound {

@@ -1,12 +1,12 @@
 //! Plain connections to one endpoint that wait for their next request.
 //!
-//! In: connections whose last answer is complete. Out: the youngest that is still open. Split by thread, so that no
-//! request waits for another; bounded over all endpoints by [`Room`]. Must never give out a connection on which the
-//! other side has already said something: it would be taken for an answer.
+//! In: connections whose last answer is complete. Out: the youngest that is still open. Each worker has its own: the events
+//! of a connection come to the worker that opened it. Bounded over all endpoints by [`Room`]. Must never give out a
+//! connection on which the other side has already said something: it would be taken for an answer.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::net::TcpStream;
@@ -14,7 +14,9 @@ use tokio::net::TcpStream;
 use super::IDLE;
 use crate::thread;
 
-const SHARES: usize = 8;
+/// As many as there are workers, as a rule; where there are more, some share.
+static SHARES: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from).min(64));
 
 /// Connections that may wait, over all endpoints.
 #[derive(Debug, Clone)]
@@ -35,8 +37,8 @@ struct Kept {
 }
 
 /// Connections to one endpoint.
-#[derive(Debug, Default)]
-pub(crate) struct Idle([Mutex<Vec<Kept>>; SHARES]);
+#[derive(Debug)]
+pub(crate) struct Idle(Box<[Mutex<Vec<Kept>>]>);
 
 impl Room {
     /// Room for `most` connections.
@@ -58,15 +60,10 @@ impl Drop for Place {
 }
 
 impl Idle {
-    /// A connection that waits, the calling thread's first.
+    /// A connection of the calling worker that waits.
     pub(crate) fn take(&self, now: Instant) -> Option<TcpStream> {
-        let mine = thread::share(SHARES);
-        (0..SHARES).find_map(|step| self.take_from((mine + step) % SHARES, now))
-    }
-
-    fn take_from(&self, share: usize, now: Instant) -> Option<TcpStream> {
         loop {
-            let kept = self.lock(share).pop()?;
+            let kept = self.mine().pop()?;
             if kept.is_usable(now) {
                 return Some(kept.stream);
             }
@@ -76,21 +73,29 @@ impl Idle {
     /// Keeps a connection, if there is room.
     pub(crate) fn put(&self, stream: TcpStream, now: Instant, room: &Room) {
         if let Some(place) = room.place() {
-            self.lock(thread::share(SHARES)).push(Kept { stream, since: now, _place: place });
+            self.mine().push(Kept { stream, since: now, _place: place });
         }
     }
 
     /// Closes what has waited too long, or was closed by the other side.
     pub(crate) fn sweep(&self, now: Instant) {
-        for share in 0..SHARES {
-            self.lock(share).retain(|kept| kept.is_usable(now));
-        }
+        self.0.iter().for_each(|share| lock(share).retain(|kept| kept.is_usable(now)));
     }
 
-    fn lock(&self, share: usize) -> std::sync::MutexGuard<'_, Vec<Kept>> {
-        // A list is whole between any two statements: a panic elsewhere cannot have broken it.
-        self.0[share].lock().unwrap_or_else(PoisonError::into_inner)
+    fn mine(&self) -> MutexGuard<'_, Vec<Kept>> {
+        lock(&self.0[thread::share(self.0.len())])
     }
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self((0..*SHARES).map(|_| Mutex::default()).collect())
+    }
+}
+
+fn lock(share: &Mutex<Vec<Kept>>) -> MutexGuard<'_, Vec<Kept>> {
+    // A list is whole between any two statements: a panic elsewhere cannot have broken it.
+    share.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Kept {

@@ -41,8 +41,9 @@ async fn it_starts_from_its_last_good_snapshot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_taken_port_is_told_and_tried_again() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
+    // Even another gateway, whose workers share a port, does not share it with this one.
+    let mut other = Rig::start(&Build::new()).await;
+    let port = other.plain().await.port();
     let mut build = Build::new();
     let plain: Listener = build.0.listeners.get(PLAIN).unwrap().clone();
     build.0.listeners.insert("shop/web/taken".into(), Listener { name: "taken".into(), port, ..plain });
@@ -54,7 +55,7 @@ async fn a_taken_port_is_told_and_tried_again() {
         "{error}"
     );
     assert_eq!(reqwest::get(rig.url("/").await).await.unwrap().status(), 404, "the other listener serves");
-    drop(taken);
+    other.drain().await;
     eventually(|| async {
         rig.status().await["listeners"]["shop/web/taken"]["address"].is_string().then_some(())
     })

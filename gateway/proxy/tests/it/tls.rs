@@ -135,7 +135,8 @@ async fn check(address: SocketAddr, protocol: BackendProtocol, demands: &[(&str,
         build = build.route(&format!("/{key}"), key);
         build.0.backends.insert((*key).into(), backend(address, protocol, tls.clone()));
     }
-    let rig = Rig::start(&build).await;
+    // Each worker has a pool of its own.
+    let rig = Rig::start_with(&build, |options| options.threads = 1).await;
     // Twice: a connection that a good demand left in the pool must not serve a bad one.
     for _ in 0..2 {
         for (key, _) in demands {

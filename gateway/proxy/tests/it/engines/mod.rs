@@ -189,7 +189,8 @@ impl Engine {
             .route("/", "b")
             .rule("/refused", |_| {})
             .settings(|settings| settings.fast_path = fast_path);
-        let rig = Rig::start(&build).await;
+        // With more than one worker it would be chance which connections to the upstream a request finds.
+        let rig = Rig::start_with(&build, |options| options.threads = 1).await;
         let address = rig.plain().await;
         Self { rig, upstream, address }
     }
