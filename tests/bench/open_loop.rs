@@ -67,7 +67,7 @@ async fn main() {
 /// Does `work` once in each period, or once for several where the thread was late, until it gives false.
 async fn every(period: Duration, mut work: impl FnMut(Instant) -> bool) {
     let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK).unwrap();
-    let period = Timespec { tv_sec: 0, tv_nsec: i64::from(period.subsec_nanos()) };
+    let period = Timespec::try_from(period).unwrap();
     let setting = Itimerspec { it_interval: period, it_value: period };
     timerfd_settime(&timer, TimerfdTimerFlags::empty(), &setting).unwrap();
     #[expect(unsafe_code, reason = "the runtime must be promised that the descriptor stays open")]

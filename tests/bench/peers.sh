@@ -119,7 +119,8 @@ its gateway share core 1. Bodies are 1 KiB unless said. Certificates are ECDSA P
 log and count nothing; Turnpike writes a usage record for each request and brings it into ClickHouse. The columns: *route*
 only routes, *+ key* asks for an API key besides, *+ quota* has a product with a hard quota, *all* a rate limit as well. Where
 core 1 is full before core 0 is, rates say more of the load than of the proxy: core seconds, of the proxy alone, do not. Each
-round begins when the store has taken in what the former one left. Of a noisy machine only ratios mean something. What each proxy was told is in \`tests/bench/peers\`.
+round waits, for 10 s at most, until the store has taken in what the former one left. Of a noisy machine only ratios mean
+something. What each proxy was told is in \`tests/bench/peers\`.
 
 MARKDOWN
 awk -F'\t' '

@@ -35,7 +35,9 @@ pub fn begin(log: &str) {
 /// Does `work` on a runtime of its own, with so many threads, or one for each core.
 pub fn run(threads: Option<usize>, work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    threads.map(|threads| builder.worker_threads(threads));
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
     let runtime = builder.enable_all().build();
     let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(work));
     done.unwrap_or_else(|error| fail(&error))

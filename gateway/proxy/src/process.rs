@@ -122,8 +122,8 @@ impl std::fmt::Debug for Process {
 }
 
 impl Process {
-    /// Starts a gateway on the present tokio runtime, which must have several threads. It serves the last good
-    /// snapshot, if there is one, before this returns.
+    /// Starts a gateway. What it does beside requests runs on the present tokio runtime, which must not be one of
+    /// `current_thread`. It serves the last good snapshot, if there is one, before this returns.
     pub async fn start(options: Options) -> Result<Self, Error> {
         provider();
         let state = StateDir::open(&options.state_dir)?;
@@ -139,20 +139,16 @@ impl Process {
         let (down, shutdown) = watch::channel(false);
         let (crew, workers) = Crew::start(options.threads).map_err(Error::Thread)?;
         let server = Arc::new(Server {
-            application: Gateway::new(
-                Arc::clone(&shared),
-                options.upstream_connections,
-                workers.runtimes().len(),
-            ),
+            application: Gateway::new(Arc::clone(&shared), options.upstream_connections, workers.count()),
             shutdown,
             kill: CancellationToken::new(),
             tracker: TaskTracker::new(),
-            workers: workers.clone(),
+            workers,
         });
         let admin = Arc::new(Admin {
             shared: Arc::clone(&shared),
             board: Arc::clone(&board),
-            workers,
+            workers: server.workers.clone(),
             token: options.admin_token.clone(),
         });
         let (kill, tracker) = (server.kill.clone(), server.tracker.clone());

@@ -14,6 +14,11 @@ pub(crate) fn share(shares: usize) -> usize {
     MINE.get() % shares
 }
 
+/// The calling thread's own of what is split.
+pub(crate) fn own<T>(all: &[T]) -> &T {
+    &all[share(all.len())]
+}
+
 /// Gives the calling thread this number: threads that take over from each other have the same.
 pub(crate) fn number(number: usize) {
     MINE.set(number);

@@ -117,8 +117,7 @@ impl Application for Gateway {
     }
 
     async fn request(&self, session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
-        let proxy = &self.proxies[thread::share(self.proxies.len())];
-        proxy.process_new_http(session, shutdown).await
+        thread::own(&self.proxies).process_new_http(session, shutdown).await
     }
 
     fn refuse(&self, connection: &Arc<Connection>, fault: Fault, sketch: &Sketch) -> Vec<u8> {

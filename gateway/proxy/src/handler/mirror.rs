@@ -193,7 +193,7 @@ impl Head {
 /// The calling worker's, as a rule: two threads that want one connection at once can both lose it.
 fn connector() -> &'static Connector {
     static CONNECTORS: [OnceLock<Connector>; 16] = [const { OnceLock::new() }; 16];
-    CONNECTORS[thread::share(CONNECTORS.len())].get_or_init(|| Connector::new(None))
+    thread::own(&CONNECTORS).get_or_init(|| Connector::new(None))
 }
 
 fn places() -> &'static Semaphore {

@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use analytics_record::Record;
 use gateway_pipeline::{Exchange, Outcome};
-use gateway_spool::{Shard, Spool};
 
 use super::context::{Context, Facts};
 use crate::telemetry::{Line, Span};
@@ -40,7 +39,7 @@ pub(crate) fn write(ctx: &mut Context) {
     let record = exchange.finish(&outcome, ctx.shared.clock.at(now));
     ctx.exchange = None;
     let shared = &ctx.shared;
-    shard(&shared.spool).append(&record);
+    thread::own(shared.spool.shards()).append(&record);
     facts.connection.count_record();
     let took = now.saturating_duration_since(ctx.start);
     let port = facts.connection.port.number();
@@ -64,12 +63,6 @@ fn outcome(ctx: &Context, facts: &Facts) -> Outcome {
         aborted: ending.aborted,
         trace_id: if facts.trace.sampled { facts.trace.id.to_be_bytes() } else { [0; 16] },
     }
-}
-
-/// The calling thread's shard.
-fn shard(spool: &Spool) -> &Shard {
-    let shards = spool.shards();
-    &shards[thread::share(shards.len())]
 }
 
 /// What spans and the access log need of an exchange; taken only when one of them wants it.

@@ -74,15 +74,14 @@ fn start<A: Application>(
         server.application.connection_dropped();
         return;
     }
-    let (tracker, runtime) = (server.tracker.clone(), held.runtime().clone());
-    let stays = held.worker() == worker;
     let accepted =
         Accepted { peer, port: Arc::clone(port), server: Arc::clone(server), over_limit: open > limit, held };
     // In boxes: what runs a task moves it about, and these are large.
-    if stays {
-        tracker.spawn(Box::pin(accepted.serve(socket)));
+    if accepted.held.worker() == worker {
+        server.tracker.spawn(Box::pin(accepted.serve(socket)));
     } else if let Ok(socket) = socket.into_std() {
-        tracker.spawn_on(Box::pin(accepted.take_over(socket)), &runtime);
+        let runtime = accepted.held.runtime().clone();
+        server.tracker.spawn_on(Box::pin(accepted.take_over(socket)), &runtime);
     }
 }
 

@@ -114,7 +114,7 @@ impl<A: Application> Ports<A> {
         first.set_reuseport(true)?;
         let address = first.local_addr()?;
         let mut sockets = vec![first];
-        for _ in 1..self.server.workers.runtimes().len() {
+        for _ in 1..self.server.workers.count() {
             let next = socket(self.address)?;
             next.set_reuseport(true)?;
             next.bind(address)?;

@@ -69,8 +69,13 @@ impl Workers {
         self.0.iter().map(|worker| worker.open.load(Ordering::Relaxed)).sum()
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The runtime of each.
-    pub(crate) fn runtimes(&self) -> impl ExactSizeIterator<Item = &Handle> {
+    pub(super) fn runtimes(&self) -> impl Iterator<Item = &Handle> {
         self.0.iter().map(|worker| &worker.runtime)
     }
 

@@ -83,7 +83,7 @@ impl Idle {
     }
 
     fn mine(&self) -> MutexGuard<'_, Vec<Kept>> {
-        lock(&self.0[thread::share(self.0.len())])
+        lock(thread::own(&self.0))
     }
 }
 
